@@ -1,0 +1,1 @@
+"""Headless media bots for Voki video calls: the public API and nothing else."""

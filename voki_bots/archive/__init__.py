@@ -1,0 +1,1 @@
+"""What is on disk about a call: layout, journal, sidecar, seal, verify."""

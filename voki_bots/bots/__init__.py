@@ -1,0 +1,1 @@
+"""Bots, their plugins, and their sessions in calls."""

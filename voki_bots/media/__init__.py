@@ -1,0 +1,1 @@
+"""The audio (and video) side: transport, order, time, files."""

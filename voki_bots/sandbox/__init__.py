@@ -1,0 +1,1 @@
+"""A Voki to develop against; an independent oracle."""

@@ -1,0 +1,1 @@
+"""The Phoenix side: channels, REST, tokens."""
