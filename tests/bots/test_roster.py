@@ -1,0 +1,134 @@
+"""Who is in the call, and which track is whose."""
+
+from voki_bots.bots.roster import Roster
+from voki_bots.calls import Attribution, Call, Participant, Role, Track
+
+ALICE = Participant("u-alice", "Alice", Role.ATTENDANT)
+CARL = Participant("u-carl", "Carl", Role.CUSTOMER)
+ONE, TWO = Track(0, "0", 11), Track(0, "1", 22)
+
+
+def roster(**details: str) -> Roster:
+    return Roster(Call("acme", "c1", **details), own_id="u-bot")
+
+
+def test_the_bot_is_not_a_participant() -> None:
+    """Our own announcement is ignored."""
+    people = roster()
+    assert people.joined(Participant("u-bot", "Minutes", Role.ATTENDANT), 0.0) is None
+    assert people.participants == []
+
+
+def test_details_seed_expected_participants() -> None:
+    """The call's details name whom to expect, as not yet present."""
+    people = roster(attendant_id="u-alice", attendant_name="Alice", customer_name="Carl")
+    assert [(p.role, p.present) for p in people.participants] == [
+        (Role.ATTENDANT, False),
+        (Role.CUSTOMER, False),
+    ]
+
+
+def test_an_active_call_has_both_sides_present() -> None:
+    """What the platform calls active has both sides in it."""
+    people = roster(attendant_id="u-alice", customer_name="Carl", status="active")
+    assert [p.present for p in people.participants] == [True, True]
+
+
+def test_an_expected_customer_becomes_the_one_who_joins() -> None:
+    """The customer of the details has no id; the first of that name takes their place."""
+    people = roster(customer_name="Carl")
+    people.joined(Participant("u-carl", "Carl", Role.UNKNOWN), 1.0)
+    assert people.participants == [CARL]
+
+
+def test_joining_twice_is_told_once() -> None:
+    """A duplicate announcement is nothing new."""
+    people = roster()
+    assert people.joined(ALICE, 0.0) == ALICE
+    assert people.joined(ALICE, 0.1) is None
+
+
+def test_msid_that_names_a_user_is_certain() -> None:
+    """A stream id that contains a user id attributes the track with full confidence."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 0.0)
+    people.started(ONE, 9.0, tokens=["stream-u-carl-1"])
+    assert people.who(ONE) == Attribution(CARL, 1.0, "msid")
+
+
+def test_a_track_right_after_a_join_is_theirs() -> None:
+    """One newcomer and one new track within the window belong together."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 20.0)
+    people.started(ONE, 20.4)
+    assert people.who(ONE) == Attribution(CARL, 0.8, "activation")
+
+
+def test_two_people_and_two_tracks_at_once_stay_unknown() -> None:
+    """Where evidence does not decide, the track is unknown: a role is never guessed."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 0.1)
+    people.started(ONE, 0.5)
+    people.started(TWO, 0.6)
+    assert [people.who(t).role for t in (ONE, TWO)] == [Role.UNKNOWN, Role.UNKNOWN]
+
+
+def test_a_track_of_nobody_is_unknown() -> None:
+    """A track in a call of which nobody is known is unknown."""
+    people = roster()
+    people.started(ONE, 3.0)
+    assert people.who(ONE) == Attribution()
+
+
+def test_elimination_names_the_last_one() -> None:
+    """If one track and one participant are left over, they belong together, with less confidence."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 1.0)
+    people.started(ONE, 60.0, tokens=["u-alice"])
+    people.started(TWO, 60.0)
+    assert people.who(TWO) == Attribution(CARL, 0.6, "elimination")
+
+
+def test_an_extra_track_takes_elimination_back() -> None:
+    """A third track shows that elimination was wrong, and the change is reported."""
+    people = roster()
+    people.joined(CARL, 0.0)
+    people.started(ONE, 60.0)
+    assert people.who(ONE).why == "elimination"
+    changed = people.started(TWO, 61.0)
+    assert changed == {ONE: Attribution()}
+
+
+def test_a_clock_survives_a_redial() -> None:
+    """After a re-dial the same RTP clock tells whose track it is, across a wrap of the timestamp."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 0.0)
+    people.started(ONE, 10.0, clock=2**32 - 48_000, tokens=["u-alice"])
+    people.started(TWO, 10.0, clock=1_000_000, tokens=["u-carl"])
+    again = Track(1, "0", 33)
+    people.started(again, 13.0, clock=2 * 48_000)
+    assert people.who(again) == Attribution(ALICE, 0.95, "clock")
+
+
+def test_a_reused_line_can_be_relabelled() -> None:
+    """When a re-offer gives an m-line another msid, its track changes owner and says so."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.joined(CARL, 0.0)
+    people.started(ONE, 50.0, tokens=["u-alice"])
+    changed = people.relabelled(0, "0", ["u-carl"])
+    assert changed == {ONE: Attribution(CARL, 1.0, "msid")}
+
+
+def test_whoever_left_is_no_candidate() -> None:
+    """A track that starts after somebody left is not theirs."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.left("u-alice", 5.0)
+    people.started(ONE, 60.0)
+    assert people.who(ONE).role is Role.UNKNOWN

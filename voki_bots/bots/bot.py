@@ -1,0 +1,203 @@
+"""`Bot`: a configured identity and its plugins. One engine, three ways in.
+
+A bot is a list of plugins. ``bot.record(**s)`` is ``bot.use("recorder", **s)``; decorators fill one internal
+plugin, `Handlers`; a TOML file builds the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Self, TypeVar
+
+from voki_bots.bots.handlers import Handlers, On, When
+from voki_bots.bots.plugin import Handler, Plugin
+from voki_bots.bots.registry import Registry, configure
+from voki_bots.bots.rule import Rule
+from voki_bots.calls import (
+    CallJoined,
+    CallLeft,
+    ParticipantJoined,
+    ParticipantLeft,
+    Role,
+    UtteranceHeard,
+)
+from voki_bots.errors import ConfigurationError
+
+H = TypeVar("H", bound=Handler)
+
+_MAX_NAME = 64
+
+
+class Bot:
+    """A bot: its name, the calls it attends, and what it does there.
+
+    Args:
+        name: Shown in logs, metrics and files; letters, digits, ``-`` and ``_``.
+        join: Which calls it attends.
+
+    Raises:
+        ConfigurationError: If the name is unusable.
+
+    Example::
+
+        bot = Bot("minutes", join=Rule(departments=["support"]))
+        bot.record()
+
+        @bot.on_join(role="customer")
+        async def greet(call, who):
+            await call.hint(f"{who.name} is here", to="attendant")
+    """
+
+    def __init__(self, name: str, *, join: Rule | None = None) -> None:
+        if not (0 < len(name) <= _MAX_NAME and all(c.isalnum() or c in "-_" for c in name)):
+            raise ConfigurationError(
+                f"a bot's name must be 1 to {_MAX_NAME} letters, digits, '-' or '_'; got {name[:80]!r}",
+                path="name",
+            )
+        self.name = name
+        self.rule = join or Rule()
+        self._wanted: list[tuple[str | type[Plugin[Any]], dict[str, Any]]] = []
+        self._on: list[On] = []
+
+    def __repr__(self) -> str:
+        names = [p if isinstance(p, str) else p.__name__ for p, _ in self._wanted]
+        return f"Bot({self.name!r}, plugins={names}, handlers={len(self._on)})"
+
+    # ------------------------------------------------------------ plugins
+
+    def use(self, plugin: str | type[Plugin[Any]], **settings: Any) -> Self:
+        """Add a plugin, by the name of its entry point or by its class, with its settings."""
+        self._wanted.append((plugin, settings))
+        return self
+
+    def record(self, **settings: Any) -> Self:
+        """Record every call; the same as ``use("recorder", …)``."""
+        return self.use("recorder", **settings)
+
+    def transcribe(self, **settings: Any) -> Self:
+        """Transcribe every call; the same as ``use("transcriber", …)``."""
+        return self.use("transcriber", **settings)
+
+    def plugins(self, registry: Registry, *, path: str = "") -> list[Plugin[Any]]:
+        """Make this bot's plugins.
+
+        Args:
+            registry: Where names are looked up.
+            path: Prefix of the paths in error messages.
+
+        Raises:
+            ConfigurationError: With every problem of every plugin, one a line.
+        """
+        made: list[Plugin[Any]] = []
+        found: list[str] = []
+        for plugin, settings in self._wanted:
+            try:
+                made.append(self._make(plugin, settings, registry, path))
+            except ConfigurationError as error:
+                found.append(str(error))
+        taken: set[str] = set()
+        for one in made:
+            if one.name in taken:
+                found.append(f"{path or self.name}: plugin {one.name!r} is listed twice")
+            taken.add(one.name)
+        found += self._unmet(taken, path)
+        if found:
+            raise ConfigurationError("\n".join(found), path=path or self.name)
+        if self._on:
+            made.append(Handlers(self._on))
+        return made
+
+    def _make(
+        self, plugin: str | type[Plugin[Any]], settings: Mapping[str, Any], registry: Registry, path: str
+    ) -> Plugin[Any]:
+        prefix = f"{path}." if path else ""
+        if isinstance(plugin, str):
+            return registry.build(plugin, settings, path=f"{prefix}{plugin}")
+        name = plugin.__name__.lower()
+        return configure(plugin, name, settings, path=f"{prefix}{name}")
+
+    def _unmet(self, names: set[str], path: str) -> list[str]:
+        """`on_final` hears utterances, and only a transcriber publishes them."""
+        deaf = [on.name for on in self._on if on.event is UtteranceHeard]
+        if deaf and "transcriber" not in names:
+            return [f"{path or self.name}: {', '.join(deaf)} needs a transcriber among the plugins"]
+        return []
+
+    # ------------------------------------------------------------ decorators
+
+    def on(self, event: type[Any], **fields: Any) -> Callable[[H], H]:
+        """Call a coroutine function for every event of a type, ``async def f(call, event)``.
+
+        Events of departments and users (queues, presence, notifications) belong to no call: for these the
+        function is ``async def f(event)``.
+
+        Args:
+            event: The class of the event.
+            **fields: Only events whose fields equal these.
+        """
+
+        def matches(seen: Any) -> bool:
+            return all(getattr(seen, name, None) == value for name, value in fields.items())
+
+        return self._add(event, matches, lambda seen: seen)
+
+    def on_start(self) -> Callable[[H], H]:
+        """Call ``async def f(call)`` when the bot is in a call."""
+        return self._add(CallJoined, lambda _: True, None)
+
+    def on_end(self) -> Callable[[H], H]:
+        """Call ``async def f(call, reason)`` when the bot leaves a call."""
+        return self._add(CallLeft, lambda _: True, lambda seen: seen.reason)
+
+    def on_join(self, *, role: Role | str | None = None) -> Callable[[H], H]:
+        """Call ``async def f(call, who)`` once for each participant, also those already there."""
+        return self._add(ParticipantJoined, _of(role), lambda seen: seen.participant)
+
+    def on_leave(self, *, role: Role | str | None = None) -> Callable[[H], H]:
+        """Call ``async def f(call, who)`` when a participant leaves."""
+        return self._add(ParticipantLeft, _of(role), lambda seen: seen.participant)
+
+    def on_final(self, *, role: Role | str | None = None, contains: str | None = None) -> Callable[[H], H]:
+        """Call ``async def f(call, line)`` for each finished utterance; needs a transcriber."""
+
+        def matches(seen: UtteranceHeard) -> bool:
+            said = contains is None or contains.casefold() in seen.text.casefold()
+            return seen.final and said and (role is None or seen.role == Role(role))
+
+        return self._add(UtteranceHeard, matches, lambda seen: seen)
+
+    def _add(self, event: type[Any], when: When, given: Callable[[Any], Any] | None) -> Callable[[H], H]:
+        def remember(function: H) -> H:
+            self._on.append(On(getattr(function, "__name__", "handler"), event, when, given, function))
+            return function
+
+        return remember
+
+    # ------------------------------------------------------------ running
+
+    def run(self, config: str | None = None) -> None:
+        """Attend calls until SIGTERM or Ctrl-C; the same as ``voki-bots run FILE.py``.
+
+        Args:
+            config: A TOML file with the ``[voki]`` table; without it the environment is asked
+                (VOKI_URL, VOKI_TENANT, VOKI_EMAIL, VOKI_PASSWORD).
+        """
+        # The service stands above the bots; only this convenience reaches up, when it is called.
+        import_module("voki_bots.cli.running").run_bots([self], config)
+
+
+def _of(role: Role | str | None) -> When:
+    if role is None:
+        return lambda _: True
+    try:
+        wanted = Role(role)
+    except ValueError:
+        known = ", ".join(Role)
+        raise ConfigurationError(f"role must be one of {known}; got {role!r}", path="role") from None
+    return lambda seen: seen.participant.role is wanted
+
+
+def bots_of(names: Mapping[str, Any]) -> Sequence[Bot]:
+    """Every bot among the names of a module."""
+    return [value for value in names.values() if isinstance(value, Bot)]

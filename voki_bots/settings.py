@@ -1,0 +1,262 @@
+"""Typed settings from TOML and the environment; the only reader of either.
+
+A file is validated as a whole: every problem is reported with its path before anything connects. Secrets come
+from the environment or from files of their own, never from the TOML file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from voki_bots.bots.bot import Bot
+from voki_bots.bots.plugin import Plugin
+from voki_bots.bots.registry import Registry, problems
+from voki_bots.bots.rule import Rule
+from voki_bots.errors import ConfigurationError
+
+_SECRETS = ("password", "totp_secret")
+
+
+class VokiSettings(BaseSettings):
+    """The platform and our account there: table ``[voki]``, or VOKI_… in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="VOKI_", extra="forbid", frozen=True)
+
+    url: str = Field(description="where the platform is, for example https://voki.example")
+    tenant: str = Field(min_length=1, description="the tenant's slug, sent as X-Tenant")
+    email: str = Field(min_length=3, description="the account of the bots; never a human's")
+    password: SecretStr | None = Field(default=None, description="only by VOKI_PASSWORD")
+    password_file: Path | None = Field(default=None, description="a file that holds the password")
+    totp_secret: SecretStr | None = Field(default=None, description="only by VOKI_TOTP_SECRET, with MFA")
+    socket_url: str | None = Field(default=None, description="the websocket, if not <url>/socket/websocket")
+    token_file: Path | None = Field(default=None, description="keeps the refresh token over restarts (0600)")
+    presence: tuple[str, ...] = Field(
+        default=(), description="departments whose presence is followed; joining may show the bot as an agent"
+    )
+    relay_only: bool = Field(default=False, description="media only through TURN")
+
+    @field_validator("url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"must look like https://voki.example, got {value!r}")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user or password; use email and VOKI_PASSWORD")
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file, so that one file serves several installations."""
+        return env_settings, init_settings
+
+    def secret(self) -> str:
+        """The account's password.
+
+        Raises:
+            ConfigurationError: If there is none, or its file cannot be read.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            raise ConfigurationError(
+                "voki.password: no password; set VOKI_PASSWORD or voki.password_file", path="voki.password"
+            )
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"voki.password_file: {self.password_file} cannot be read: {_reason(error)}",
+                path="voki.password_file",
+            ) from None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the platform runs on this machine, so that media must gather 127.0.0.1 too."""
+        host = urlsplit(self.url).hostname or ""
+        return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+class ServiceSettings(BaseModel):
+    """How the service runs: table ``[service]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="where /livez, /readyz and /metrics are served")
+    port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 takes a free one")
+    poll: float = Field(default=20.0, ge=0.2, description="seconds between two looks at the list of calls")
+    drain: float = Field(default=30.0, ge=0, description="seconds that calls may take to end at SIGTERM")
+    max_calls: int = Field(default=200, ge=1, description="calls that one process attends at most")
+    log: str = Field(default="json", pattern="^(json|console)$", description="json or console")
+
+
+class ArchiveSettings(BaseModel):
+    """Where calls are kept, if no plugin says otherwise: table ``[archive]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directory: Path = Field(default=Path("recordings"), description="one folder per tenant and call below it")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a run needs, validated.
+
+    Attributes:
+        voki: The platform and the account.
+        service: How the service runs.
+        archive: Where calls are kept.
+        bots: The bots, each with its plugins made.
+    """
+
+    voki: VokiSettings
+    service: ServiceSettings
+    archive: ArchiveSettings
+    bots: tuple[tuple[Bot, tuple[Plugin[Any], ...]], ...]
+
+
+def load(path: Path | None, bots: tuple[Bot, ...] = (), *, registry: Registry | None = None) -> Settings:
+    """Read and validate a configuration.
+
+    Args:
+        path: A TOML file; None takes the environment alone.
+        bots: Bots made in Python, beside those of the file.
+        registry: Where plugins are looked up.
+
+    Raises:
+        ConfigurationError: With every problem and its path, one a line.
+    """
+    tables = _read(path) if path else {}
+    found: list[str] = []
+    registry = registry or Registry()
+    for name in sorted(tables.keys() - {"voki", "service", "archive", "bots"}):
+        found.append(f"{name}: there is no such table; expected voki, service, archive, bots")
+    voki = _voki(tables.get("voki", {}), found)
+    service = _table(ServiceSettings, tables, "service", found)
+    archive = _table(ArchiveSettings, tables, "archive", found)
+    made = [*bots, *_bots(tables.get("bots", []), found)]
+    if not made and not found:
+        found.append("bots: there is no bot; write a [[bots]] table or make a voki_bots.Bot")
+    built = [(bot, _built(bot, registry, found)) for bot in made]
+    names = [bot.name for bot in made]
+    found += [
+        f"bots: the name {name!r} is used twice" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if found or voki is None or service is None or archive is None:
+        where = f"{path}: " if path else ""
+        raise ConfigurationError("\n".join(f"{where}{line}" for line in found), path=str(path or ""))
+    return Settings(voki, service, archive, tuple(built))
+
+
+def load_voki(path: Path | None) -> VokiSettings:
+    """Read only the platform and the account, for commands that run no bot."""
+    tables = _read(path) if path else {}
+    found: list[str] = []
+    voki = _voki(tables.get("voki", {}), found)
+    if voki is None:
+        where = f"{path}: " if path else ""
+        raise ConfigurationError("\n".join(f"{where}{line}" for line in found), path=str(path or ""))
+    return voki
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}", path=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {_reason(error)}", path=str(path)) from None
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _voki(table: object, found: list[str]) -> VokiSettings | None:
+    if not isinstance(table, Mapping):
+        found.append("voki: expected a table")
+        return None
+    for name in _SECRETS:
+        if name in table:
+            found.append(f"voki.{name}: secrets do not belong into this file; set VOKI_{name.upper()}")
+    plain = {key: value for key, value in table.items() if key not in _SECRETS}
+    try:
+        voki = VokiSettings(**plain)
+    except ValidationError as error:
+        for line in problems(error, "voki"):
+            variable = f"VOKI_{line.split(':')[0].removeprefix('voki.').upper()}"
+            found.append(f"{line}; set it in [voki] or as {variable}" if "required" in line else line)
+        return None
+    return voki
+
+
+def _table(model: type[Any], tables: Mapping[str, Any], name: str, found: list[str]) -> Any:
+    try:
+        return model.model_validate(tables.get(name, {}))
+    except ValidationError as error:
+        found.extend(problems(error, name))
+        return None
+
+
+def _bots(entries: object, found: list[str]) -> list[Bot]:
+    if not isinstance(entries, list):
+        found.append("bots: expected an array of tables, [[bots]]")
+        return []
+    return [bot for i, entry in enumerate(entries) if (bot := _bot(entry, f"bots.{i}", found))]
+
+
+def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
+    if not isinstance(entry, dict):
+        found.append(f"{path}: expected a table")
+        return None
+    table = dict(entry)
+    name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
+    before = len(found)
+    if not isinstance(name, str):
+        found.append(f"{path}.name: expected a string, got {type(name).__name__}")
+    if not (isinstance(plugins, list) and all(isinstance(one, str) for one in plugins)):
+        found.append(f"{path}.plugins: expected a list of names")
+        plugins = []
+    try:
+        checked = Rule.model_validate(rule)
+    except ValidationError as error:
+        found.extend(problems(error, f"{path}.join"))
+        checked = Rule()
+    for key in sorted(table):
+        if key not in plugins:
+            found.append(f"{path}.{key}: neither a setting of a bot nor the name of one of its plugins")
+        elif not isinstance(table[key], dict):
+            found.append(f"{path}.{key}: expected a table of settings")
+    if len(found) > before or not isinstance(name, str):
+        return None
+    try:
+        bot = Bot(name, join=checked)
+    except ConfigurationError as error:
+        found.append(f"{path}.name: {error}")
+        return None
+    for plugin in plugins:
+        bot.use(plugin, **table.get(plugin, {}))
+    return bot
+
+
+def _built(bot: Bot, registry: Registry, found: list[str]) -> tuple[Plugin[Any], ...]:
+    try:
+        return tuple(bot.plugins(registry, path=f"bots.{bot.name}"))
+    except ConfigurationError as error:
+        found.extend(str(error).split("\n"))
+        return ()
