@@ -1,0 +1,344 @@
+"""The sidecar of a call, ``call.json``: what happened, as one JSON object. Pure.
+
+It is a fold of the journal and of nothing else, so it can be made again at any time, whatever a crash
+left. Lines of plugins and types that are not known here are passed over; a line with missing or mistyped
+facts changes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from voki_bots.archive.journal import GENESIS
+
+VERSION = 1
+"""The version of the sidecar's shape."""
+
+TOLERANCE = 0.020
+"""Seconds by which audio and gaps of a track may miss its duration: one packet."""
+
+_EPSILON = 1e-6
+
+
+def snake(name: str) -> str:
+    """Turn the name of an event's class into a journal type: ``TrackStarted`` → ``track_started``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def fold(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make the sidecar of a journal."""
+    folding = Fold()
+    for line in lines:
+        folding.take(line)
+    return folding.result()
+
+
+@dataclass(slots=True)
+class _Person:
+    id: str
+    name: str = ""
+    role: str = "unknown"
+    intervals: list[list[float | None]] = field(default_factory=list)
+
+    def enter(self, at: float) -> None:
+        if not self.intervals or self.intervals[-1][1] is not None:
+            self.intervals.append([at, None])
+
+    def leave(self, at: float) -> None:
+        if self.intervals and self.intervals[-1][1] is None:
+            self.intervals[-1][1] = at
+
+
+@dataclass(slots=True)
+class _Track:
+    id: str
+    kind: str = "audio"
+    local: bool = False
+    start: float | None = None
+    end: float | None = None
+    audio: float | None = None
+    participant: str | None = None
+    role: str = "unknown"
+    confidence: float = 0.0
+    why: str = "unknown"
+    file: str | None = None
+    codec: str | None = None
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+
+    def violations(self) -> list[str]:
+        if self.kind != "audio" or self.start is None:
+            return []
+        if self.end is None or self.audio is None:
+            return [f"track {self.id} was cut off: its end was never written"]
+        gaps = sorted(self.gaps, key=lambda gap: (gap["start"], gap["end"]))
+        begin = min([self.start, *(gap["start"] for gap in gaps)])
+        missing = sum(gap["end"] - gap["start"] for gap in gaps)
+        lasted = self.end - begin
+        found = [
+            f"track {self.id} has gaps that overlap at {later['start']:.3f} s"
+            for earlier, later in itertools.pairwise(gaps)
+            if earlier["end"] - later["start"] > TOLERANCE + _EPSILON
+        ]
+        if abs(self.audio + missing - lasted) > TOLERANCE + _EPSILON:
+            found.append(
+                f"track {self.id} lasted {lasted:.3f} s, "
+                f"but holds {self.audio:.3f} s of audio and {missing:.3f} s of gaps"
+            )
+        return found
+
+
+class Fold:
+    """The sidecar in the making: take lines one by one, ask for the result at any time."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._head = GENESIS
+        self._now = 0.0
+        self._facts: dict[str, Any] = {"call": None, "tenant": None, "bot": None, "details": {}}
+        self._started: str | None = None
+        self._ended: str | None = None
+        self._end: float | None = None
+        self._reason: str | None = None
+        self._user: str | None = None
+        self._attendances: list[dict[str, Any]] = []
+        self._people: dict[str, _Person] = {}
+        self._tracks: dict[str, _Track] = {}
+        self._segments: dict[int, dict[str, Any]] = {}
+        self._masks: list[dict[str, Any]] = []
+        self._consents: list[dict[str, Any]] = []
+        self._supervision: list[dict[str, Any]] = []
+        self._dropped: dict[tuple[str, str], int] = {}
+        self._detached: list[dict[str, Any]] = []
+        self._files: list[dict[str, Any]] = []
+        self._sealed = False
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take the next line of the journal."""
+        self._lines += 1
+        self._head = line.get("hash", self._head)
+        self._sealed = line.get("type") == "sealed"
+        at = line.get("at")
+        if not isinstance(at, int | float):
+            return
+        self._now = max(self._now, at)
+        if (step := _STEPS.get(line["type"])) is not None:
+            try:
+                step(self, line)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                return
+
+    @property
+    def first_free_segment(self) -> int:
+        """The lowest segment number above all that were used."""
+        used = [*self._segments, *(int(track.partition(":")[0]) for track in self._tracks)]
+        return max(used, default=-1) + 1
+
+    @property
+    def now(self) -> float:
+        """The latest call time that any line names."""
+        return self._now
+
+    @property
+    def started(self) -> str | None:
+        """When the first attendance began, ISO 8601."""
+        return self._started
+
+    @property
+    def attendances(self) -> int:
+        """How often the bot came to the call."""
+        return len(self._attendances)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing happened since the folder was sealed."""
+        return self._sealed
+
+    def result(self) -> dict[str, Any]:
+        """Make the sidecar of the lines taken so far."""
+        duration = self._end if self._end is not None else self._now
+        violations = [each for track in self._tracks.values() for each in track.violations()]
+        return {
+            "version": VERSION,
+            **self._facts,
+            "user": self._user,
+            "started": self._started,
+            "ended": self._ended,
+            "duration": duration,
+            "reason": self._reason,
+            "attendances": self._attendances,
+            "participants": [_fields(each) for each in self._people.values()],
+            "segments": [self._segments[number] for number in sorted(self._segments)],
+            "tracks": [_fields(each) for each in self._tracks.values()],
+            "masks": self._masks,
+            "consents": self._consents,
+            "supervision": self._supervision,
+            "dropped": [
+                {"plugin": plugin, "track": track, "count": count}
+                for (plugin, track), count in self._dropped.items()
+            ],
+            "plugins_detached": self._detached,
+            "files": self._files,
+            "journal": {"lines": self._lines, "head": self._head},
+            "sealed": self._sealed,
+            "invariant": {"ok": not violations, "violations": violations},
+        }
+
+    # ---------------------------------------------------------------- one step for each type of line
+
+    def _attendance_opened(self, line: Mapping[str, Any]) -> None:
+        self._close_open_ends()
+        self._facts |= {"call": line["call"], "tenant": line["tenant"], "bot": line["bot"]}
+        self._facts["details"] = line.get("details", {})
+        self._started = self._started or line["utc"]
+        self._ended = self._end = self._reason = None
+        self._attendances.append({"at": line["at"], "started": line["utc"], "ended": None, "reason": None})
+
+    def _call_joined(self, line: Mapping[str, Any]) -> None:
+        self._user = line["user_id"]
+        self._facts["details"] = self._facts["details"] | {
+            name: value for name, value in line["call"].items() if value is not None
+        }
+
+    def _call_ended(self, line: Mapping[str, Any]) -> None:
+        self._reason = str(line["reason"])
+
+    def _call_left(self, line: Mapping[str, Any]) -> None:
+        self._reason = self._reason or str(line["reason"])
+        self._ended, self._end = line["utc"], line["at"]
+        if self._attendances:
+            self._attendances[-1] |= {"ended": line["utc"], "reason": self._reason}
+        self._close_open_ends()
+
+    def _participant_joined(self, line: Mapping[str, Any]) -> None:
+        said = line["participant"]
+        person = self._people.setdefault(said["id"], _Person(said["id"]))
+        person.name = said["name"] or person.name
+        person.role = said["role"] if said["role"] != "unknown" else person.role
+        if said.get("present", True):
+            person.enter(line["at"])
+
+    def _participant_left(self, line: Mapping[str, Any]) -> None:
+        if (person := self._people.get(line["participant"]["id"])) is not None:
+            person.leave(line["at"])
+
+    def _track_started(self, line: Mapping[str, Any]) -> None:
+        track = self._track(line)
+        track.start = line["at"] if track.start is None else track.start
+        track.kind = line.get("kind", track.kind)
+        track.local = bool(line.get("local", track.local))
+
+    def _track_ended(self, line: Mapping[str, Any]) -> None:
+        track = self._track(line)
+        track.end, track.audio = float(line["at"]), float(line["audio"])
+
+    def _track_attributed(self, line: Mapping[str, Any]) -> None:
+        said, track = line["attribution"], self._track(line)
+        person = said["participant"]
+        track.participant = person["id"] if person else None
+        track.role = person["role"] if person else "unknown"
+        track.confidence, track.why = said["confidence"], said["why"]
+
+    def _track_file(self, line: Mapping[str, Any]) -> None:
+        track = self._track(line)
+        track.file, track.codec = line["path"], line["codec"]
+
+    def _gap_found(self, line: Mapping[str, Any]) -> None:
+        gap = {"start": float(line["start"]), "end": float(line["end"]), "cause": str(line["cause"])}
+        self._track(line).gaps.append(gap)
+
+    def _packets_dropped(self, line: Mapping[str, Any]) -> None:
+        key = (line["plugin"], line["track"])
+        self._dropped[key] = self._dropped.get(key, 0) + int(line["count"])
+
+    def _media_connected(self, line: Mapping[str, Any]) -> None:
+        segment = int(line["segment"])
+        self._segments[segment] = {
+            "segment": segment,
+            "connected": line["at"],
+            "lost": None,
+            "cause": None,
+        }
+
+    def _media_lost(self, line: Mapping[str, Any]) -> None:
+        segment = int(line["segment"])
+        found = self._segments.setdefault(segment, {"segment": segment, "connected": None})
+        found |= {"lost": line["at"], "cause": line["cause"]}
+
+    def _recording_paused(self, line: Mapping[str, Any]) -> None:
+        if not self._masks or self._masks[-1]["end"] is not None:
+            self._masks.append({"start": line["at"], "end": None, "actor": line["actor"]})
+
+    def _recording_resumed(self, line: Mapping[str, Any]) -> None:
+        if self._masks and self._masks[-1]["end"] is None:
+            self._masks[-1] |= {"end": line["at"], "resumed_by": line["actor"]}
+
+    def _consent_given(self, line: Mapping[str, Any]) -> None:
+        self._consents.append({"at": line["at"], "by": line["by"], "how": line["how"]})
+
+    def _supervision_started(self, line: Mapping[str, Any]) -> None:
+        self._supervision.append(
+            {
+                "mode": line["mode"],
+                "supervisor": line["supervisor_id"],
+                "name": line.get("supervisor_name", ""),
+                "start": line["at"],
+                "end": None,
+            }
+        )
+
+    def _supervision_stopped(self, line: Mapping[str, Any]) -> None:
+        for each in self._supervision:
+            same = each["supervisor"] == line["supervisor_id"] or not line["supervisor_id"]
+            if each["end"] is None and each["mode"] == line["mode"] and same:
+                each["end"] = line["at"]
+
+    def _plugin_detached(self, line: Mapping[str, Any]) -> None:
+        self._detached.append({"plugin": line["plugin"], "why": line["why"], "at": line["at"]})
+
+    def _sealed_up(self, line: Mapping[str, Any]) -> None:
+        self._files = list(line["files"])
+
+    def _track(self, line: Mapping[str, Any]) -> _Track:
+        name = line["track"]
+        int(name.partition(":")[0])
+        return self._tracks.setdefault(name, _Track(name))
+
+    def _close_open_ends(self) -> None:
+        """Nobody is known to be there, and nothing to be masked, beyond the end of an attendance."""
+        for person in self._people.values():
+            person.leave(self._now)
+        for each in (*self._masks, *self._supervision):
+            each["end"] = self._now if each["end"] is None else each["end"]
+
+
+_STEPS: Final[Mapping[str, Callable[[Fold, Mapping[str, Any]], None]]] = {
+    "attendance_opened": Fold._attendance_opened,
+    "call_joined": Fold._call_joined,
+    "call_ended": Fold._call_ended,
+    "call_left": Fold._call_left,
+    "participant_joined": Fold._participant_joined,
+    "participant_left": Fold._participant_left,
+    "track_started": Fold._track_started,
+    "track_ended": Fold._track_ended,
+    "track_attributed": Fold._track_attributed,
+    "track_file": Fold._track_file,
+    "gap_found": Fold._gap_found,
+    "packets_dropped": Fold._packets_dropped,
+    "media_connected": Fold._media_connected,
+    "media_lost": Fold._media_lost,
+    "recording_paused": Fold._recording_paused,
+    "recording_resumed": Fold._recording_resumed,
+    "consent_given": Fold._consent_given,
+    "supervision_started": Fold._supervision_started,
+    "supervision_stopped": Fold._supervision_stopped,
+    "plugin_detached": Fold._plugin_detached,
+    "sealed": Fold._sealed_up,
+}
+
+
+def _fields(each: _Person | _Track) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in each.__slots__}
