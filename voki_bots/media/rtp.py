@@ -1,0 +1,87 @@
+"""RTP packets and the arithmetic of their counters (RFC 3550). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEQUENCE_BITS = 16
+TIMESTAMP_BITS = 32
+
+
+@dataclass(slots=True, eq=False)
+class Received:
+    """One RTP packet as it arrived, already decrypted and assigned to an m-line. Treat it as immutable.
+
+    Attributes:
+        mid: The m-line it belongs to (RFC 8843 section 9.2).
+        ssrc: Its synchronisation source; of a retransmission, that of the original (RFC 4588).
+        kind: ``audio`` or ``video``.
+        payload_type: As negotiated for that m-line.
+        sequence: Sequence number, 16 bits, as it came.
+        timestamp: RTP timestamp, 32 bits, as it came.
+        marker: The marker bit.
+        payload: Without header and padding; empty for a padding-only packet.
+        level: Audio level in dBov, 0 (loudest) to -127 (RFC 6464), or None.
+        arrival: Seconds of the event loop's clock.
+        clock_rate: RTP ticks per second of this payload type.
+    """
+
+    mid: str
+    ssrc: int
+    kind: str
+    payload_type: int
+    sequence: int
+    timestamp: int
+    marker: bool
+    payload: bytes
+    level: int | None
+    arrival: float
+    clock_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class SenderReport:
+    """What an RTCP sender report says of a source's clock (RFC 3550 section 6.4.1).
+
+    Attributes:
+        ssrc: The source.
+        timestamp: RTP timestamp, 32 bits, of the same instant as `ntp`.
+        ntp: Seconds since 1900 by the sender's clock.
+        arrival: Seconds of the event loop's clock.
+    """
+
+    ssrc: int
+    timestamp: int
+    ntp: float
+    arrival: float
+
+
+def distance(newer: int, older: int, bits: int) -> int:
+    """Say how far `newer` is ahead of `older` on a counter that wraps; negative if it is behind.
+
+    The shorter way round is taken; exactly half the circle counts as behind (RFC 1982 leaves it open).
+    """
+    half = 1 << (bits - 1)
+    return ((newer - older + half) & ((1 << bits) - 1)) - half
+
+
+class Unwrapper:
+    """Turns a counter that wraps into one that does not, by taking the shorter way from the last value.
+
+    A step back is a step back, never a whole turn forward: one packet out of order must not move the
+    stream by a day (RFC 3550 appendix A.1 extends sequence numbers in the same way).
+    """
+
+    __slots__ = ("_bits", "_last")
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._last: int | None = None
+
+    def unwrap(self, value: int) -> int:
+        """Give the unwrapped value nearest to the last one; the first is given as it is."""
+        if self._last is None:
+            self._last = value
+        else:
+            self._last += distance(value, self._last & ((1 << self._bits) - 1), self._bits)
+        return self._last
