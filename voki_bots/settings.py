@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -21,6 +21,9 @@ from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.registry import Registry, problems
 from voki_bots.bots.rule import Rule
 from voki_bots.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from voki_bots.bots.account import Credentials
 
 _SECRETS = ("password", "totp_secret")
 
@@ -130,13 +133,22 @@ class Settings:
     bots: tuple[tuple[Bot, tuple[Plugin[Any], ...]], ...]
 
 
-def load(path: Path | None, bots: tuple[Bot, ...] = (), *, registry: Registry | None = None) -> Settings:
+def load(
+    path: Path | None,
+    bots: tuple[Bot, ...] = (),
+    *,
+    registry: Registry | None = None,
+    otherwise: Bot | None = None,
+    tenant: str | None = None,
+) -> Settings:
     """Read and validate a configuration.
 
     Args:
         path: A TOML file; None takes the environment alone.
         bots: Bots made in Python, beside those of the file.
         registry: Where plugins are looked up.
+        otherwise: The bot that is taken if there is no other.
+        tenant: Goes before the tenant of the file and of the environment.
 
     Raises:
         ConfigurationError: With every problem and its path, one a line.
@@ -146,10 +158,12 @@ def load(path: Path | None, bots: tuple[Bot, ...] = (), *, registry: Registry | 
     registry = registry or Registry()
     for name in sorted(tables.keys() - {"voki", "service", "archive", "bots"}):
         found.append(f"{name}: there is no such table; expected voki, service, archive, bots")
-    voki = _voki(tables.get("voki", {}), found)
+    voki = _voki(tables.get("voki", {}), found, tenant)
     service = _table(ServiceSettings, tables, "service", found)
     archive = _table(ArchiveSettings, tables, "archive", found)
     made = [*bots, *_bots(tables.get("bots", []), found)]
+    if not made and otherwise is not None:
+        made = [otherwise]
     if not made and not found:
         found.append("bots: there is no bot; write a [[bots]] table or make a voki_bots.Bot")
     built = [(bot, _built(bot, registry, found)) for bot in made]
@@ -163,15 +177,47 @@ def load(path: Path | None, bots: tuple[Bot, ...] = (), *, registry: Registry | 
     return Settings(voki, service, archive, tuple(built))
 
 
-def load_voki(path: Path | None) -> VokiSettings:
-    """Read only the platform and the account, for commands that run no bot."""
+def load_voki(path: Path | None, *, tenant: str | None = None) -> VokiSettings:
+    """Read only the platform and the account, for commands that run no bot.
+
+    Args:
+        path: A TOML file; None takes the environment alone.
+        tenant: Goes before the tenant of the file and of the environment.
+
+    Raises:
+        ConfigurationError: With every problem and its path, one a line.
+    """
     tables = _read(path) if path else {}
     found: list[str] = []
-    voki = _voki(tables.get("voki", {}), found)
+    voki = _voki(tables.get("voki", {}), found, tenant)
     if voki is None:
         where = f"{path}: " if path else ""
         raise ConfigurationError("\n".join(f"{where}{line}" for line in found), path=str(path or ""))
     return voki
+
+
+def credentials_of(voki: VokiSettings) -> Credentials:
+    """Turn the platform's settings into what an `Account` needs.
+
+    Raises:
+        ConfigurationError: If there is no password, or its file cannot be read.
+    """
+    # An account needs the whole media stack, which reading settings must not load.
+    from voki_bots.bots.account import Credentials
+
+    voki.secret()
+    secret = voki.totp_secret
+    return Credentials(
+        url=voki.url,
+        tenant=voki.tenant,
+        email=voki.email,
+        password=voki.secret,
+        totp_secret=secret.get_secret_value if secret is not None else None,
+        socket_url=voki.socket_url,
+        token_file=voki.token_file,
+        loopback=voki.loopback,
+        relay_only=voki.relay_only,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -187,7 +233,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
-def _voki(table: object, found: list[str]) -> VokiSettings | None:
+def _voki(table: object, found: list[str], tenant: str | None = None) -> VokiSettings | None:
     if not isinstance(table, Mapping):
         found.append("voki: expected a table")
         return None
@@ -195,6 +241,8 @@ def _voki(table: object, found: list[str]) -> VokiSettings | None:
         if name in table:
             found.append(f"voki.{name}: secrets do not belong into this file; set VOKI_{name.upper()}")
     plain = {key: value for key, value in table.items() if key not in _SECRETS}
+    if tenant is not None:
+        plain["tenant"] = tenant
     try:
         voki = VokiSettings(**plain)
     except ValidationError as error:
@@ -202,7 +250,8 @@ def _voki(table: object, found: list[str]) -> VokiSettings | None:
             variable = f"VOKI_{line.split(':')[0].removeprefix('voki.').upper()}"
             found.append(f"{line}; set it in [voki] or as {variable}" if "required" in line else line)
         return None
-    return voki
+    # The environment goes before the file, but what was asked for by name goes before both.
+    return voki if tenant is None else voki.model_copy(update={"tenant": tenant})
 
 
 def _table(model: type[Any], tables: Mapping[str, Any], name: str, found: list[str]) -> Any:
