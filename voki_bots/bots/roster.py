@@ -73,6 +73,11 @@ class Roster:
         """Everybody of whom there is a sign: announced, or heard on a track that is theirs."""
         return [p for p in self.participants if p.present]
 
+    @property
+    def anybody_was_present(self) -> bool:
+        """Whether anybody was ever seen to be present, though they may have left since."""
+        return any(p.participant.present for p in self._people.values())
+
     def seed(self, call: Call) -> None:
         """Expect whom the call's details name (question Q26); nobody is removed."""
         if call.attendant_id and call.attendant_id != self._own_id:

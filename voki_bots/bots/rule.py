@@ -49,7 +49,7 @@ class Rule(BaseModel):
         """Say whether a call is to be attended, and why."""
         if call.over:
             return Decision(attend=False, reason=f"the call is {call.status}")
-        if self.departments and not self._in_department(call):
+        if not self.wants(call):
             came = call.department or call.department_id or "unknown"
             return Decision(attend=False, reason=f"department {came!r} is not among {list(self.departments)}")
         if self.attendants and call.attendant_id not in self.attendants:
@@ -58,6 +58,10 @@ class Rule(BaseModel):
         if _STAGES[stage] < _STAGES[self.on]:
             return Decision(attend=False, reason=f"the call is {stage}, waiting until it is {self.on}")
         return Decision(attend=True, reason=f"the call is {stage}")
+
+    def wants(self, call: Call) -> bool:
+        """Whether calls of this call's department are attended at all."""
+        return not self.departments or self._in_department(call)
 
     def _in_department(self, call: Call) -> bool:
         wanted = {name.casefold() for name in self.departments}

@@ -1,0 +1,177 @@
+"""One user of one tenant, signed in: what all of that user's calls share.
+
+An `Account` owns the token broker, the REST client, the websocket and the TURN credentials. The socket holds
+any number of call channels; media never depend on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+import structlog
+
+from voki_bots.calls import Call
+from voki_bots.errors import SignallingError
+from voki_bots.media.peer import IceServer
+from voki_bots.signalling.rest import Rest, TurnCredentials
+from voki_bots.signalling.socket import Channel, Socket
+from voki_bots.signalling.tokens import TokenBroker
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where the platform is and who we are there.
+
+    Attributes:
+        url: The platform's origin, ``https://voki.example``.
+        tenant: The tenant's slug.
+        email: The account.
+        password: Gives the password when it is needed; it is kept nowhere.
+        totp_secret: Gives the TOTP secret, or None without MFA.
+        socket_url: The websocket, or None for ``<url>/socket/websocket``.
+        token_file: Keeps the refresh token over restarts, or None.
+        loopback: The platform runs on this machine.
+        relay_only: Media only through TURN.
+    """
+
+    url: str
+    tenant: str
+    email: str
+    password: Callable[[], str]
+    totp_secret: Callable[[], str] | None = None
+    socket_url: str | None = None
+    token_file: Path | None = None
+    loopback: bool = False
+    relay_only: bool = False
+
+    def websocket(self) -> str:
+        """The address of the websocket, without its parameters."""
+        if self.socket_url:
+            return self.socket_url
+        parts = urlsplit(self.url)
+        scheme = {"http": "ws", "https": "wss"}[parts.scheme]
+        return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/socket/websocket", "", ""))
+
+
+class Account:
+    """A signed-in user; use it as ``async with``.
+
+    Args:
+        credentials: Where and who.
+        rng: Jitter of renewals and reconnects.
+        wall: Unix time in seconds, for expiries that the platform states so.
+
+    Raises:
+        AuthenticationError: On entering, if the platform refuses the credentials.
+        ConnectionLostError: On entering, if it cannot be reached.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.credentials = credentials
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._wall = wall
+        self._turn: tuple[TurnCredentials | None, float] | None = None
+        self._turn_lock = asyncio.Lock()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        c = self.credentials
+        async with AsyncExitStack() as stack:
+            self.rest = await stack.enter_async_context(Rest(c.url, c.tenant))
+            self.broker = TokenBroker(
+                self.rest,
+                c.email,
+                c.password,
+                clock=asyncio.get_running_loop().time,
+                wall=self._wall,
+                random=self._rng,
+                totp_secret=c.totp_secret,
+                refresh_file=c.token_file,
+            )
+            await self.broker.token()
+            self.socket = Socket(c.websocket(), self.broker.token, random=self._rng)
+            await stack.enter_async_context(self.socket)
+            renewing = asyncio.create_task(self._renew(), name=f"renew tokens of {c.tenant}")
+            stack.push_async_callback(_cancelled, renewing)
+            await self.socket.connected()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _renew(self) -> None:
+        async for _ in self.broker.renewals():
+            _log.debug("token_renewed", tenant=self.credentials.tenant)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's slug."""
+        return self.credentials.tenant
+
+    @property
+    def user_id(self) -> str:
+        """Our own user id."""
+        return self.broker.identity.user_id
+
+    def channel(self, topic: str) -> Channel:
+        """A channel of the shared socket, not yet joined."""
+        return self.socket.channel(topic)
+
+    async def failed(self) -> SignallingError:
+        """Resolve when the socket has given up for good."""
+        return await self.socket.failed()
+
+    async def call(self, call_id: str) -> Call:
+        """The platform's details of a call."""
+        return await self.rest.call(await self.broker.token(), call_id)
+
+    async def calls(self, status: str | None = None) -> list[Call]:
+        """The platform's list of calls."""
+        return await self.rest.calls(await self.broker.token(), status=status)
+
+    async def ice_servers(self) -> list[IceServer]:
+        """TURN servers for a new Peer: cached until half their life (question Q22).
+
+        Without any, media goes directly; that is logged, not fatal.
+        """
+        async with self._turn_lock:
+            now = self._wall()
+            if self._turn is None or now >= self._turn[1]:
+                found = await self._fetch_turn()
+                expires = found.expires if found and found.expires else now + 600.0
+                self._turn = (found, now + (expires - now) / 2 if found else now + 30.0)
+            found = self._turn[0]
+        return [IceServer(found.urls, found.username, found.credential)] if found and found.urls else []
+
+    async def _fetch_turn(self) -> TurnCredentials | None:
+        try:
+            return await self.rest.turn_credentials(await self.broker.token())
+        except SignallingError as error:
+            _log.warning("turn_credentials_refused", why=str(error), then="asking the public endpoint")
+        try:
+            return await self.rest.public_turn_credentials()
+        except SignallingError as error:
+            _log.warning("no_turn_credentials", why=str(error), then="media goes without TURN")
+            return None
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,286 @@
+"""One plugin's place in one call: the `Attendance` that it is given, and the walls around it.
+
+Whatever a plugin does wrong (raise, stall, fall behind) ends its own seat: its subscriptions are closed, it
+is told by leaving its ``async with``, the failure is counted and published; the call and the other plugins
+go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from voki_bots.bots.bus import Bus
+from voki_bots.bots.gate import Gate
+from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
+from voki_bots.bots.roster import Roster
+from voki_bots.calls import (
+    Attribution,
+    Call,
+    CallEvent,
+    HintGiven,
+    Participant,
+    PluginDetached,
+    PluginEvent,
+    Role,
+    Track,
+)
+from voki_bots.errors import ConfigurationError, SupervisionError
+from voki_bots.media.frames import Filter
+from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.tap import Tap
+
+ENTER = 10.0
+"""Seconds a plugin may take to get ready in a call."""
+
+EXIT = 30.0
+"""Seconds a plugin may take to finish after a call."""
+
+TAP_SECONDS = 60
+"""Seconds of packets that a tap holds before it drops its oldest (half a megabyte a stream)."""
+
+
+class Room(Protocol):
+    """What a seat needs of its session."""
+
+    call: Call
+    bot: str
+    bus: Bus
+    gate: Gate
+    roster: Roster
+    pipeline: Pipeline
+
+    @property
+    def now(self) -> float:
+        """Seconds of call time."""
+
+    @property
+    def directory(self) -> Path:
+        """The call's folder."""
+
+    def record(self, event: object, /, **facts: Any) -> None:
+        """Append to the journal."""
+
+    def publish(self, event: Any) -> None:
+        """Record an event and tell everybody."""
+
+    def pause(self, actor: str) -> None:
+        """Close the pipeline before any sink."""
+
+    def resume(self, actor: str) -> None:
+        """Open it again."""
+
+
+class Seat:
+    """One plugin in one call. It implements `voki_bots.bots.plugin.Attendance`."""
+
+    def __init__(self, room: Room, plugin: Plugin[Any], *, log: Log, metrics: Metrics) -> None:
+        self.plugin = plugin
+        self._room = room
+        self._log = log
+        self._metrics = metrics
+        self._open: list[Listening] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._why: str | None = None
+
+    # ------------------------------------------------------------ life
+
+    async def serve(self) -> None:
+        """Let the plugin take part until `finish`, or until it fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(ENTER) as limit, self.plugin.attend(self):
+                limit.reschedule(None)
+                self._ready.set()
+                await self._over.wait()
+                limit.reschedule(loop.time() + EXIT)
+        except TimeoutError:
+            self._fail("did not get ready in time" if not self._ready.is_set() else "did not finish in time")
+        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
+            self._fail(_told(error))
+        finally:
+            self._ready.set()
+            await self._clear()
+
+    async def ready(self, timeout: float) -> bool:
+        """Wait until the plugin is set up, or has failed; False if it takes longer than `timeout`."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """The call is over; the plugin leaves its ``async with``."""
+        self._over.set()
+
+    @property
+    def detached(self) -> str | None:
+        """Why the plugin takes no further part, or None."""
+        return self._why
+
+    def _fail(self, why: str) -> None:
+        if self._why is None:
+            self._why = why
+            self._log.error("plugin_detached", why=why)
+            self._metrics.count("detached")
+            self._room.publish(PluginDetached(self.plugin.name, why))
+        self._over.set()
+        for listening in self._open:
+            listening.close()
+
+    async def _clear(self) -> None:
+        for listening in self._open:
+            listening.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------ what a plugin sees
+
+    @property
+    def call(self) -> Call:
+        """See `Attendance.call`."""
+        return self._room.call
+
+    @property
+    def bot(self) -> str:
+        """See `Attendance.bot`."""
+        return self._room.bot
+
+    @property
+    def now(self) -> float:
+        """See `Attendance.now`."""
+        return self._room.now
+
+    @property
+    def participants(self) -> Sequence[Participant]:
+        """See `Attendance.participants`."""
+        return self._room.roster.participants
+
+    def who(self, track: Track) -> Attribution:
+        """See `Attendance.who`."""
+        return self._room.roster.who(track)
+
+    def events(self) -> AsyncIterator[CallEvent | PluginEvent]:
+        """See `Attendance.events`."""
+        return self._room.bus.events(self.plugin.name)
+
+    @property
+    def directory(self) -> Path:
+        """See `Attendance.directory`."""
+        return self._room.directory
+
+    @property
+    def log(self) -> Log:
+        """See `Attendance.log`."""
+        return self._log
+
+    @property
+    def metrics(self) -> Metrics:
+        """See `Attendance.metrics`."""
+        return self._metrics
+
+    # ------------------------------------------------------------ media
+
+    def packets(self, sink: PacketSink, *, of: Of = "all", kind: str = "audio") -> Listening:
+        """See `Attendance.packets`."""
+        return self._listening(self._room.pipeline.packets(self._tap(sink), self._selects(of), kind))
+
+    def listen(
+        self,
+        sink: FrameSink,
+        *,
+        of: Of = "all",
+        rate: int = 16_000,
+        filters: Callable[[], Sequence[Filter]] | None = None,
+    ) -> Listening:
+        """See `Attendance.listen`."""
+        return self._listening(self._room.pipeline.listen(self._tap(sink), self._selects(of), rate, filters))
+
+    def _tap(self, sink: Any) -> Tap:
+        return Tap(self.plugin.name, sink, on_failure=self._sink_failed)
+
+    def _sink_failed(self, error: BaseException) -> None:
+        self._fail(_told(error))
+
+    def _listening(self, listening: Listening) -> Listening:
+        self._open.append(listening)
+        if self._why is not None:
+            listening.close()
+        return listening
+
+    def _selects(self, of: Of) -> Callable[[Track], bool]:
+        wanted = {str(of)} if isinstance(of, str) else {str(one) for one in of}
+        if not wanted:
+            raise ConfigurationError("of: names nobody; use 'all', 'bot', a role or a participant's id")
+        roster = self._room.roster
+
+        def selects(track: Track) -> bool:
+            if track.local:
+                return "bot" in wanted
+            if "all" in wanted:
+                return True
+            attribution = roster.who(track)
+            who = attribution.participant
+            return str(attribution.role) in wanted or (who is not None and who.id in wanted)
+
+        return selects
+
+    # ------------------------------------------------------------ what a plugin does
+
+    async def say(self, text_or_prompt: object, *, to: str = "all") -> float:
+        """See `Attendance.say`."""
+        if refusal := self._room.gate.refusal():
+            raise refusal.error(f"say to {to}")
+        raise SupervisionError(
+            f"cannot speak (say to {to}): this session has no sender", mode="say", why="no_sender"
+        )
+
+    async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:
+        """See `Attendance.hint`."""
+        self._room.publish(HintGiven(text, Role(to), self.plugin.name))
+
+    def publish(self, event: PluginEvent) -> None:
+        """See `Attendance.publish`."""
+        if not isinstance(event, PluginEvent):
+            raise TypeError(f"expected a PluginEvent, got {type(event).__name__}")
+        self._room.publish(event)
+
+    def pause(self, *, actor: str) -> None:
+        """See `Attendance.pause`."""
+        self._room.pause(actor)
+
+    def resume(self, *, actor: str) -> None:
+        """See `Attendance.resume`."""
+        self._room.resume(actor)
+
+    def journal(self, event: str, **facts: Any) -> None:
+        """See `Attendance.journal`."""
+        self._room.record(event, plugin=self.plugin.name, **facts)
+
+    def start_soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """See `Attendance.start_soon`."""
+        task = asyncio.get_running_loop().create_task(
+            self._guarded(work), name=f"{self.plugin.name} in a call"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
+            self._fail(_told(error))
+
+
+def _told(error: BaseException) -> str:
+    """One line about somebody else's exception."""
+    if isinstance(error, BaseExceptionGroup):
+        return _told(error.exceptions[0])
+    return f"{type(error).__name__}: {error}".split("\n")[0][:500]

@@ -1,0 +1,498 @@
+"""`CallSession`: one bot in one call.
+
+It joins the call's channel, keeps a Peer connected (see `voki_bots.bots.dial`), lets media through the
+pipeline to the plugins (see `voki_bots.bots.seat`), and keeps the call's journal. Everything it starts lives
+in one task group: when its ``async with`` ends, nothing of it is left.
+
+Signalling, media and files are kept apart on purpose: a lost socket touches neither media nor files, and a
+lost Peer becomes the next segment of the same recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, assert_never
+
+import structlog
+
+from voki_bots.archive.folder import CallFolder
+from voki_bots.bots.account import Account
+from voki_bots.bots.bus import Bus
+from voki_bots.bots.dial import Dialler
+from voki_bots.bots.gate import Closing, Gate
+from voki_bots.bots.plugin import Metrics, Plugin
+from voki_bots.bots.roster import Roster
+from voki_bots.bots.rule import Rule
+from voki_bots.bots.seat import EXIT, Seat
+from voki_bots.calls import (
+    AnswerReceived,
+    Attribution,
+    Call,
+    CallEnded,
+    CallEvent,
+    CallJoined,
+    CallLeft,
+    CandidateReceived,
+    GapCause,
+    MediaConnected,
+    MediaLost,
+    OfferReceived,
+    ParticipantJoined,
+    ParticipantLeft,
+    PluginEvent,
+    RecordingPaused,
+    RecordingResumed,
+    SignallingLost,
+    SignallingRestored,
+    SupervisionStarted,
+    SupervisionStopped,
+    Track,
+    TrackAttributed,
+    TrackEnded,
+    TrackStarted,
+)
+from voki_bots.errors import FileWriteError, SignallingError
+from voki_bots.media.peer import Peer
+from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.receive import Received
+from voki_bots.signalling import payloads
+from voki_bots.signalling.socket import Channel, Closed, Errored, Joined
+from voki_bots.signalling.socket import Received as Arrived
+
+READY = 1.0
+"""Seconds that joining waits for plugins to be set up; a slower one joins when it is ready."""
+
+TICK = 0.1
+"""Seconds between two looks at late packets, silence and the reasons to leave."""
+
+POLL = 15.0
+"""Seconds between two questions to the platform whether the call still runs."""
+
+LEAVE = 2.0
+"""Seconds that the platform may take to acknowledge our leaving."""
+
+STALLED = 3.0
+"""Seconds without any packet, from anybody, after which a connection that carried media is given up while
+others are present."""
+
+
+class NoMetrics:
+    """Metrics that go nowhere, where no service collects them."""
+
+    def count(self, name: str, amount: float = 1.0) -> None:
+        """See `voki_bots.bots.plugin.Metrics`."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """See `voki_bots.bots.plugin.Metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a session is doing, from evidence, for people and pages."""
+
+    call: Call
+    bot: str
+    now: float
+    segment: int
+    connected: bool
+    signalling: bool
+    participants: tuple[tuple[str, str, bool], ...]
+    tracks: tuple[tuple[str, str, float], ...]
+    detached: Mapping[str, str]
+    paused: bool
+
+
+class CallSession:
+    """One bot attending one call; only ever used as ``async with``.
+
+    Args:
+        call: The call, as far as it is known.
+        account: The signed-in user that attends.
+        bot: The bot's name.
+        plugins: Its plugins, already entered.
+        archive: The folder below which calls are kept.
+        rule: When to leave.
+        metrics: Makes the metrics of a plugin by its name.
+        wall: The time in UTC.
+
+    Raises:
+        JoinRefusedError: On entering, if the platform does not let us in.
+        ReplyTimeoutError: On entering, if it does not answer.
+        FileWriteError: On entering, if the archive's folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        account: Account,
+        *,
+        bot: str,
+        plugins: Sequence[Plugin[Any]],
+        archive: Path,
+        rule: Rule | None = None,
+        metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.call = call
+        self.bot = bot
+        self.rule = rule or Rule()
+        self.bus = Bus()
+        self.gate = Gate()
+        self.roster = Roster(call, "")
+        self._account = account
+        self._plugins = plugins
+        self._archive = archive
+        self._metrics_of = metrics
+        self._wall = wall
+        self._log = structlog.get_logger(__name__).bind(bot=bot, tenant=call.tenant, call=call.call_id)
+        self._over = asyncio.Event()
+        self._reason: str | None = None
+        self._zero: float | None = None
+        self._end: float | None = None
+        self._connected = False
+        self._signalling = False
+        self._paused: str | None = None
+        self._undocumented: set[str] = set()
+        self._first: dict[tuple[int, str, int], Received] = {}
+        self._newest: dict[tuple[int, str, int], Received] = {}
+        self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._pair_gone: float | None = None
+        self._alone_since: float | None = None
+        self._disk: str | None = None
+
+    # ------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._channel: Channel = self._account.channel(self.call.topic)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._leave_channel)
+            response = await self._channel.join()
+            self._signalling = True
+            self._open_folder()
+            await self._learn(response)
+            self.pipeline = Pipeline(clock=self._loop.time, zero=self._zero or 0.0, report=self._media_said)
+            self._dialler = Dialler(self, clock=self._loop.time, segment=self._folder.first_segment)
+            self.publish(CallJoined(self.call, self._account.user_id))
+            for who in self.roster.present:
+                self.publish(ParticipantJoined(who))
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._seats = [self._seat(plugin) for plugin in self._plugins]
+            self._serving = [self._group.create_task(seat.serve()) for seat in self._seats]
+            await asyncio.gather(*(seat.ready(READY) for seat in self._seats))
+            self._tasks = [
+                self._group.create_task(self._dialler.run(), name="media"),
+                self._group.create_task(self._hear(), name="signalling"),
+                self._group.create_task(self._tick(), name="tick"),
+                self._group.create_task(self._poll(), name="poll"),
+            ]
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.leave("stopped")
+        try:
+            await self._wind_up()
+        finally:
+            await self._stack.aclose()
+
+    async def ended(self) -> str:
+        """Wait until there is nothing more to attend; returns why."""
+        await self._over.wait()
+        return self._reason or ""
+
+    def leave(self, reason: str) -> None:
+        """Leave the call; the first reason counts. The ``async with`` must still be left."""
+        if self._reason is None:
+            self._reason = reason
+            self._over.set()
+
+    async def _wind_up(self) -> None:
+        """Channel first, then the Peer (an SFU must not see a Peer vanish from a live channel)."""
+        self.gate.close(Closing.CALL_OVER)
+        await self._leave_channel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._end = self.now
+        self.pipeline.close()
+        self.publish(CallLeft(self._reason or "stopped"))
+        self.bus.close()
+        for seat in self._seats:
+            seat.finish()
+        if self._serving:
+            _, late = await asyncio.wait(self._serving, timeout=EXIT + 5.0)
+            for task in late:
+                task.cancel()
+        try:
+            await asyncio.to_thread(self._folder.seal)
+        except FileWriteError as error:
+            self._disk_failed(error)
+
+    async def _leave_channel(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE):
+                await self._channel.leave()
+        except (TimeoutError, SignallingError) as error:
+            self._log.debug("leave_unacknowledged", why=str(error))
+
+    def _open_folder(self) -> None:
+        joined = self._loop.time()
+        self._folder = CallFolder.open(
+            self._archive,
+            self.call,
+            self.bot,
+            clock=lambda: self.now,
+            wall=self._wall,
+        )
+        # A folder that a crash left is taken up on its own timeline.
+        self._zero = joined - self._folder.elapsed
+
+    async def _learn(self, response: object) -> None:
+        """Seed the roster from the call's details (Q26); not knowing them stops nothing."""
+        try:
+            async with asyncio.timeout(POLL / 5):
+                self.call = self.call.merged(await self._account.call(self.call.call_id))
+        except (TimeoutError, SignallingError) as error:
+            self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
+        self.roster = Roster(self.call, self._account.user_id)
+        for who in payloads.participants_in(response):
+            self.roster.joined(who, self.now)
+
+    def _seat(self, plugin: Plugin[Any]) -> Seat:
+        return Seat(
+            self, plugin, log=self._log.bind(plugin=plugin.name), metrics=self._metrics_of(plugin.name)
+        )
+
+    # ------------------------------------------------------------ what everybody may ask
+
+    @property
+    def now(self) -> float:
+        """Seconds of call time; it stands still once the call was left."""
+        if self._end is not None:
+            return self._end
+        return 0.0 if self._zero is None else self._loop.time() - self._zero
+
+    @property
+    def directory(self) -> Path:
+        """The call's folder."""
+        return self._folder.directory
+
+    def snapshot(self) -> Snapshot:
+        """What the session is doing now."""
+        levels = self.pipeline.levels()
+        return Snapshot(
+            call=self.call,
+            bot=self.bot,
+            now=self.now,
+            segment=self._dialler.segment,
+            connected=self._connected,
+            signalling=self._signalling,
+            participants=tuple((p.name or p.id, str(p.role), p.present) for p in self.roster.participants),
+            tracks=tuple((str(t), str(self.roster.who(t).role), level) for t, level in levels.items()),
+            detached={s.plugin.name: s.detached for s in self._seats if s.detached},
+            paused=self._paused is not None,
+        )
+
+    def record(self, event: object, /, **facts: Any) -> None:
+        """Append to the journal; a full disk stops only the journal, and is told once."""
+        try:
+            self._folder.record(event, **facts)
+        except FileWriteError as error:
+            self._disk_failed(error)
+
+    def _disk_failed(self, error: FileWriteError) -> None:
+        if self._disk is None:
+            self._disk = str(error)
+            self._log.error("journal_failed", why=str(error))
+            self._metrics_of("core").count("journal_failures")
+
+    def publish(self, event: CallEvent | PluginEvent) -> None:
+        """Record an event and tell everybody."""
+        if not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
+            self.record(event)
+        self.bus.publish(event)
+
+    def pause(self, actor: str) -> None:
+        """Close the pipeline before any sink, and the gate with it."""
+        if self._paused is None:
+            self._paused = actor
+            self.pipeline.hold(GapCause.MASKED)
+            self.gate.pause()
+            self.publish(RecordingPaused(actor, self.now))
+
+    def resume(self, actor: str) -> None:
+        """Open the pipeline again."""
+        if self._paused is not None:
+            self._paused = None
+            self.pipeline.release()
+            self.gate.resume()
+            self.publish(RecordingResumed(actor, self.now))
+
+    # ------------------------------------------------------------ signalling
+
+    async def _hear(self) -> None:
+        async for notice in self._channel:
+            match notice:
+                case Joined(again=again):
+                    self._signalling = True
+                    if again:
+                        self.publish(SignallingRestored())
+                case Errored(reason=reason):
+                    if self._signalling:
+                        self._signalling = False
+                        self.gate.close(Closing.RECONNECT)
+                        self.publish(SignallingLost(reason))
+                case Closed(reason=reason):
+                    self.leave(f"the platform closed the channel: {reason}")
+                case Arrived(event=event, payload=payload):
+                    self._arrived(event, payload)
+
+    def _arrived(self, event: str, payload: object) -> None:
+        said = payloads.call_event(event, payload)
+        match said:
+            case None:
+                if event not in self._undocumented:
+                    self._undocumented.add(event)
+                    self._log.info("undocumented_event", event_name=event[:80])
+            case OfferReceived() | AnswerReceived() | CandidateReceived():
+                self._dialler.signal(said)
+                self.bus.publish(said)
+            case ParticipantJoined(participant):
+                if known := self.roster.joined(participant, self.now):
+                    self.publish(ParticipantJoined(known))
+                self._attributed(self.roster.attribute())
+            case ParticipantLeft(participant):
+                if known := self.roster.left(participant.id, self.now):
+                    self.publish(ParticipantLeft(known))
+            case CallEnded(reason):
+                self.publish(said)
+                self.leave(f"the call ended: {reason}")
+            case SupervisionStarted() | SupervisionStopped():
+                self.gate.close(Closing.MODE_CHANGED)
+                self.publish(said)
+            case _:
+                assert_never(said)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL)
+            try:
+                details = await self._account.call(self.call.call_id)
+            except SignallingError as error:
+                self._log.debug("poll_failed", why=str(error))
+                continue
+            self.call = self.call.merged(details)
+            self.roster.seed(self.call)
+            if details.over:
+                self.leave(f"the platform says the call is {details.status}")
+
+    # ------------------------------------------------------------ media (see `voki_bots.bots.dial.Line`)
+
+    async def make_peer(self, segment: int) -> Peer:
+        """A new Peer for a segment; silent bots only receive."""
+        return Peer(
+            segment,
+            ice_servers=await self._account.ice_servers(),
+            loopback=self._account.credentials.loopback,
+            relay_only=self._account.credentials.relay_only,
+            on_packet=lambda received: self._packet(segment, received),
+            clock=self._loop.time,
+        )
+
+    def send(self, event: str, payload: Mapping[str, object]) -> None:
+        """Push to the call's channel."""
+        self._channel.send(event, payload)
+
+    def described(self, segment: int, peer: Peer) -> None:
+        """A remote description was applied: read every m-line anew, ours too."""
+        for line in peer.lines:
+            tokens = tuple(t for t in (*line.msid, line.label) if t and t != "-")
+            if self._tokens.get((segment, line.mid), tokens) != tokens:
+                self._attributed(self.roster.relabelled(segment, line.mid, tokens))
+            self._tokens[segment, line.mid] = tokens
+        self.gate.close(Closing.RENEGOTIATION)
+
+    def connected(self, segment: int, peer: Peer) -> None:
+        """ICE and DTLS are up; say that we are muted, once a segment (Q20)."""
+        self._connected = True
+        self.gate.connected()
+        self.publish(MediaConnected(segment))
+        for kind in ("audio", "video"):
+            self.send("mute", payloads.mute(kind, muted=True))
+
+    def stalled(self, segment: int, peer: Peer) -> str | None:
+        """No packet from anybody, though somebody is present and media did flow in this segment."""
+        silent = self.pipeline.silent_for(segment)
+        if silent is not None and silent > STALLED and self.roster.present:
+            return f"no media for {silent:.1f} s"
+        return None
+
+    def lost(self, segment: int, cause: str) -> None:
+        """A segment is over; the recording goes on with the next one."""
+        self._connected = False
+        self.gate.close(Closing.RECONNECT)
+        self._remember_clocks()
+        self.pipeline.end_segment(segment, GapCause.REDIAL)
+        self.publish(MediaLost(segment, cause))
+        self._log.warning("media_lost", segment=segment, cause=cause)
+
+    def _packet(self, segment: int, received: Received) -> None:
+        key = (segment, received.mid, received.ssrc)
+        if key not in self._first:
+            self._first[key] = received
+        self._newest[key] = received
+        self.pipeline.push(segment, received)
+
+    def _media_said(self, event: CallEvent) -> None:
+        self.publish(event)
+        if isinstance(event, TrackStarted):
+            track = event.track
+            first = self._first.get((track.segment, track.mid, track.ssrc))
+            clock = first.timestamp % 2**32 if first else None
+            tokens = self._tokens.get((track.segment, track.mid), ())
+            self._attributed(self.roster.started(track, event.at, clock, tokens))
+        elif isinstance(event, TrackEnded):
+            self.roster.ended(event.track, event.at)
+
+    def _attributed(self, changed: Mapping[Track, Attribution]) -> None:
+        for track, attribution in changed.items():
+            self.publish(TrackAttributed(track, attribution))
+        if changed:
+            self.pipeline.reselect()
+
+    def _remember_clocks(self) -> None:
+        for (segment, mid, ssrc), received in self._newest.items():
+            at = received.arrival - (self._zero or 0.0)
+            self.roster.heard(Track(segment, mid, ssrc, received.kind), received.timestamp % 2**32, at)
+        self._newest.clear()
+
+    # ------------------------------------------------------------ reasons to leave
+
+    async def _tick(self) -> None:
+        due = self._loop.time()
+        while True:
+            self.pipeline.tick()
+            self._consider_leaving()
+            due = max(due + TICK, self._loop.time())
+            await asyncio.sleep(due - self._loop.time())
+
+    def _consider_leaving(self) -> None:
+        """Rule: after both sides left; else alone and silent; else after the longest attendance."""
+        now = self.now
+        if now > self.rule.maximum:
+            self.leave(f"attended for {self.rule.maximum:g} s, the longest allowed")
+        anybody, seen = bool(self.roster.present), self.roster.anybody_was_present
+        silent = self.pipeline.silent_for(None)
+        quiet = silent is None or silent > TICK * 10
+        self._pair_gone = None if anybody or not seen else (self._pair_gone or now)
+        self._alone_since = None if anybody or not quiet else (self._alone_since or now)
+        if self._pair_gone is not None and now - self._pair_gone > self.rule.leave_after_others and quiet:
+            self.leave("everybody else has left")
+        elif self._alone_since is not None and now - self._alone_since > self.rule.leave_when_alone:
+            self.leave("alone and silent")

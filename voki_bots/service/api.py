@@ -1,0 +1,126 @@
+"""Health, metrics and the calls that are attended, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from voki_bots.errors import ConfigurationError
+from voki_bots.service.telemetry import Telemetry
+from voki_bots.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from voki_bots.service.run import Service
+
+_log = structlog.get_logger(__name__)
+
+STUCK = 8.0
+"""Seconds without a beat of the event loop after which the process counts as dead: an SFU gives a call up
+after that time too (measured with ex_webrtc)."""
+
+STOP = 2.0
+"""Seconds that open requests may take at the end."""
+
+
+def application(service: Service, telemetry: Telemetry) -> FastAPI:
+    """The web application: /livez, /readyz, /metrics and /api/v1/calls."""
+    app = FastAPI(title="voki-bots", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+
+    @app.get("/livez", tags=["health"])
+    async def livez() -> Response:
+        """200 as long as the event loop runs."""
+        late = asyncio.get_running_loop().time() - service.beat if service.beat else 0.0
+        if late > STUCK:
+            return Response(f"the event loop stood still for {late:.0f} s\n", 503, media_type="text/plain")
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz", tags=["health"])
+    async def readyz() -> Response:
+        """200 if calls can be attended now, else 503 with the reason."""
+        why = service.unready
+        return Response(f"{why or 'ok'}\n", 503 if why else 200, media_type="text/plain")
+
+    @app.get("/metrics", tags=["health"])
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/api/v1/calls", tags=["calls"])
+    async def calls() -> list[dict[str, Any]]:
+        """Every call that was offered to a bot, with the decision and its reason."""
+        rows = service.dispatch.rows if service.dispatch else []
+        return [
+            {
+                "bot": row.bot,
+                "tenant": row.call.tenant,
+                "call": row.call.call_id,
+                "state": row.state,
+                "attend": row.decision.attend,
+                "reason": row.decision.reason,
+                "now": asdict(snapshot) if (snapshot := row.snapshot()) else None,
+            }
+            for row in rows
+        ]
+
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signals of its own: the service's come first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serve_api(settings: ServiceSettings, service: Service, telemetry: Telemetry) -> AsyncIterator[int]:
+    """Serve the application while the ``async with`` lasts.
+
+    Yields:
+        The port.
+
+    Raises:
+        ConfigurationError: If the address cannot be bound.
+    """
+    listener = _bound(settings)
+    port = int(listener.getsockname()[1])
+    config = uvicorn.Config(
+        application(service, telemetry),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(STOP),
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
+    _log.info("serving", host=settings.host, port=port)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+def _bound(settings: ServiceSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"service.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            path="service.port",
+        ) from None
+    return listener

@@ -1,0 +1,232 @@
+"""The long-running service: sign in, hear of calls, attend them, stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import structlog
+
+from voki_bots.bots.account import Account
+from voki_bots.bots.bot import Bot
+from voki_bots.bots.plugin import Plugin
+from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
+from voki_bots.errors import ConfigurationError, PluginError, SignallingError, VokiError
+from voki_bots.service.api import serve_api
+from voki_bots.service.dispatch import Crew, Dispatch
+from voki_bots.service.telemetry import Telemetry
+from voki_bots.service.topics import Topics
+from voki_bots.settings import Settings, credentials_of
+
+_log = structlog.get_logger(__name__)
+
+OBSERVE = 5.0
+"""Seconds that a plugin may take over one event of a department or user."""
+
+LAG_CHECK = 0.25
+"""Seconds between two measurements of the event loop's lag."""
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run the bots until SIGTERM, SIGINT or `stop`.
+
+    Raises:
+        ConfigurationError: If a plugin's own check finds a problem; nothing was connected then.
+        AuthenticationError: If the platform refuses the account.
+        ConnectionLostError: If it cannot be reached at the start; later it is retried for ever.
+    """
+    _check(settings)
+    stop = stop or asyncio.Event()
+    telemetry = Telemetry()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        service = Service(settings, telemetry)
+        await stack.enter_async_context(serve_api(settings.service, service, telemetry))
+        crews = [
+            await stack.enter_async_context(_crew(settings, bot, plugins)) for bot, plugins in settings.bots
+        ]
+        account = await stack.enter_async_context(Account(credentials_of(settings.voki)))
+        await service.run(account, crews, stop)
+
+
+def _check(settings: Settings) -> None:
+    found = [
+        f"bots.{bot.name}.{plugin.name}: {problem}"
+        for bot, plugins in settings.bots
+        for plugin in plugins
+        for problem in plugin.check()
+    ]
+    if found:
+        raise ConfigurationError("\n".join(found), path="bots")
+
+
+@asynccontextmanager
+async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> AsyncIterator[Crew]:
+    """Enter a bot's plugins, once for all calls."""
+    wanted = {plugin.archive() for plugin in plugins} - {None}
+    if len(wanted) > 1:
+        raise ConfigurationError(
+            f"bots.{bot.name}: its plugins want different directories: {sorted(map(str, wanted))}",
+            path=f"bots.{bot.name}",
+        )
+    archive = next(iter(wanted), None) or settings.archive.directory
+    async with AsyncExitStack() as stack:
+        for plugin in plugins:
+            try:
+                await stack.enter_async_context(plugin)
+            except VokiError:
+                raise
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {plugin.name!r} of bot {bot.name!r} cannot start: "
+                    f"{type(error).__name__}: {error}",
+                    plugin=plugin.name,
+                ) from error
+        yield Crew(bot.name, bot.rule, plugins, archive)
+
+
+class Service:
+    """What the service is doing; the API asks it."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self.settings = settings
+        self._telemetry = telemetry
+        self._account: Account | None = None
+        self._crews: Sequence[Crew] = ()
+        self.dispatch: Dispatch | None = None
+        self.beat = 0.0
+
+    @property
+    def unready(self) -> str | None:
+        """Why no calls can be attended now, or None."""
+        if self.dispatch is None or self._account is None:
+            return "not signed in yet"
+        if self.dispatch.draining:
+            return "stopping"
+        return None if self._account.socket.open else "the websocket is down; reconnecting"
+
+    async def run(self, account: Account, crews: Sequence[Crew], stop: asyncio.Event) -> None:
+        """Attend calls until `stop`, or until the account is refused for good."""
+        loop = asyncio.get_running_loop()
+        self._account, self._crews = account, crews
+        async with asyncio.TaskGroup() as group:
+            self.dispatch = Dispatch(
+                account,
+                crews,
+                group=group,
+                telemetry=self._telemetry,
+                limit=self.settings.service.max_calls,
+                clock=loop.time,
+            )
+            topics = Topics(account, group, told=self._told, presence=self.settings.voki.presence)
+            background = [
+                group.create_task(self._poll(topics), name="poll"),
+                group.create_task(self._measure(), name="lag"),
+            ]
+            failed = group.create_task(account.failed())
+            stopped = group.create_task(stop.wait())
+            _log.info("ready", bots=[crew.name for crew in crews], tenant=account.tenant)
+            await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("stopping", calls=self.dispatch.attending)
+            for task in (*background, stopped):
+                task.cancel()
+            await self.dispatch.drain(self.settings.service.drain, "the service stops")
+            await topics.close()
+            if failed.done():
+                raise failed.result()
+            failed.cancel()
+
+    # ------------------------------------------------------------ hearing of calls
+
+    async def _poll(self, topics: Topics) -> None:
+        assert self._account and self.dispatch
+        await topics.follow_user(self._account.user_id)
+        for department in {name for crew in self._crews for name in crew.rule.departments}:
+            await topics.follow_queue(department)
+        while True:
+            topics.restored.clear()
+            try:
+                calls = await self._account.calls()
+            except SignallingError as error:
+                _log.warning("poll_failed", why=str(error))
+            else:
+                for call in calls:
+                    if call.department_id and any(crew.rule.wants(call) for crew in self._crews):
+                        await topics.follow_queue(call.department_id)
+                    self.dispatch.offer(call, "list")
+            with suppress(TimeoutError):
+                # A queue that was away may have missed events: then the list is asked at once.
+                async with asyncio.timeout(self.settings.service.poll):
+                    await topics.restored.wait()
+
+    async def _told(self, event: ServiceEvent) -> None:
+        """An event of a department or of our user."""
+        assert self._account and self.dispatch
+        self._telemetry.events.labels(type(event).__name__).inc()
+        match event:
+            case CallAssigned(call_id=call_id) | CustomerQueued(call_id=call_id):
+                await self._look_up(call_id, event)
+            case NotificationReceived(call_id=str(call_id), kind="call_assigned"):
+                await self._look_up(call_id, event)
+        for crew in self._crews:
+            for plugin in crew.plugins:
+                await self._observe(crew, plugin, event)
+
+    async def _look_up(self, call_id: str, event: ServiceEvent) -> None:
+        """Events say little of a call; the details decide. If they cannot be had, the event must do."""
+        assert self._account and self.dispatch
+        heard = Call(self._account.tenant, call_id, department_id=getattr(event, "department_id", "") or None)
+        if isinstance(event, CallAssigned):
+            heard = heard.merged(
+                Call(
+                    heard.tenant,
+                    call_id,
+                    attendant_id=event.user_id or None,
+                    attendant_name=event.user_name or None,
+                )
+            )
+        try:
+            heard = heard.merged(await self._account.call(call_id))
+        except SignallingError as error:
+            _log.warning("call_details_unknown", call=call_id, why=str(error))
+        self.dispatch.offer(heard, type(event).__name__)
+
+    async def _observe(self, crew: Crew, plugin: Plugin[Any], event: ServiceEvent) -> None:
+        try:
+            async with asyncio.timeout(OBSERVE):
+                await plugin.observe(event)
+        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
+            self._telemetry.of(crew.name, self._account.tenant if self._account else "", plugin.name).count(
+                "observe_failures"
+            )
+            _log.error(
+                "observe_failed", bot=crew.name, plugin=plugin.name, why=f"{type(error).__name__}: {error}"
+            )
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_CHECK
+            await asyncio.sleep(LAG_CHECK)
+            self.beat = loop.time()
+            self._telemetry.lag.set(max(0.0, self.beat - due))
+            self._telemetry.socket.set(1.0 if self._account and self._account.socket.open else 0.0)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set an event for as long as the ``with`` lasts."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # outside the main thread
+            loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(number)
