@@ -1,0 +1,275 @@
+"""The control API under ``/sandbox``: what a test or a demo tells the sandbox to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import ConfigurationError
+from .accounts import ROLES
+from .faults import Fault, happen
+from .people import Person
+from .platform import Department, Platform
+from .room import Member, Room
+from .script import PersonScript
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    if not request.can_read_body:
+        return {}
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ConfigurationError("the body is a JSON object")
+    return body
+
+
+def _checked(endpoint: Endpoint) -> Endpoint:
+    async def check(request: web.Request) -> web.StreamResponse:
+        try:
+            return await endpoint(request)
+        except ConfigurationError as mistake:
+            return web.json_response({"error": str(mistake), "path": mistake.path}, status=422)
+
+    return check
+
+
+class Control:
+    """The routes under ``/sandbox``."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to an application."""
+        call = "/sandbox/calls/{id}"
+        person = call + "/people/{person}"
+        return [
+            web.post("/sandbox/users", _checked(self._add_user)),
+            web.post("/sandbox/departments", _checked(self._add_department)),
+            web.post("/sandbox/calls", _checked(self._add_call)),
+            web.get(call, _checked(self._show)),
+            web.post(call + "/assign", _checked(self._assign)),
+            web.post(call + "/end", _checked(self._end)),
+            web.post(call + "/faults", _checked(self._fault)),
+            web.post(call + "/people", _checked(self._add_person)),
+            web.delete(person, _checked(self._remove_person)),
+            web.get(person + "/sent", _checked(self._sent)),
+            web.get(person + "/heard", _checked(self._heard)),
+            web.get(person + "/heard/{mid}", _checked(self._heard_file)),
+            web.post("/sandbox/broadcast", _checked(self._broadcast)),
+        ]
+
+    async def _add_user(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        role = body.get("role", "supervisor")
+        if role not in ROLES:
+            raise ConfigurationError(f"a user's role is one of {', '.join(ROLES)}", path="role")
+        user = self._platform.accounts.add(
+            str(body.get("name", role)),
+            role,
+            password=str(body.get("password", self._platform.options.password)),
+        )
+        user.email = str(body.get("email", f"{user.user_id[:8]}@sandbox.test"))
+        user.totp_secret = body.get("totp_secret")
+        return web.json_response({"user_id": user.user_id, "email": user.email, "password": user.password})
+
+    async def _add_department(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        department = self._platform.add_department(str(body.get("name", "Support")))
+        return web.json_response({"department_id": department.department_id, "token": department.token})
+
+    def _department(self, department_id: object) -> Department:
+        departments = self._platform.departments
+        if department_id is None:
+            return next(iter(departments.values()))
+        if department_id not in departments:
+            raise ConfigurationError("there is no such department", path="department_id")
+        return departments[str(department_id)]
+
+    async def _add_call(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        status = body.get("status", "active")
+        if status not in ("active", "queued", "assigned"):
+            raise ConfigurationError("status is active, queued or assigned", path="status")
+        scripts = [PersonScript.parse(person) for person in body.get("people", [])]
+        for index, script in enumerate(scripts):
+            script.packets(index)
+        room = make_call(
+            self._platform,
+            self._department(body.get("department_id")),
+            scripts,
+            body.get("switches", {}),
+            status,
+        )
+        people = [_introduced(person) for person in room.people.values()]
+        return web.json_response({"call_id": room.record.call_id, "people": people})
+
+    def _room(self, request: web.Request) -> Room:
+        room = self._platform.rooms.get(request.match_info["id"])
+        if room is None:
+            raise web.HTTPNotFound(text="there is no such call")
+        return room
+
+    def _person(self, request: web.Request) -> Person:
+        person = self._room(request).people.get(request.match_info["person"])
+        if person is None:
+            raise web.HTTPNotFound(text="there is no such person")
+        return person
+
+    async def _assign(self, request: web.Request) -> web.Response:
+        room, body = self._room(request), await _body(request)
+        attendants = [p.user for p in room.people.values() if p.script.role == "attendant"]
+        user = self._platform.accounts.users.get(body.get("user_id", ""))
+        if user is None:
+            user = attendants[0] if attendants else self._platform.accounts.add("Attendant", "attendant")
+        self._platform.assign(room, user)
+        return web.json_response({"user_id": user.user_id})
+
+    async def _end(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        self._platform.end(self._room(request), str(body.get("reason", "completed")))
+        return web.json_response({})
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        room, fault = self._room(request), Fault.parse(await _body(request))
+        happening = self._platform.tasks.start(happen(self._platform, room, fault), f"fault {fault.name}")
+        if fault.after == 0.0:
+            await asyncio.wait({happening})
+        return web.json_response({})
+
+    async def _add_person(self, request: web.Request) -> web.Response:
+        person = self._room(request).invite(PersonScript.parse(await _body(request)))
+        return web.json_response(_introduced(person))
+
+    async def _remove_person(self, request: web.Request) -> web.Response:
+        self._person(request).leaving.set()
+        return web.json_response({})
+
+    async def _sent(self, request: web.Request) -> web.Response:
+        person = self._person(request)
+        wall, monotonic = person.first_packet_at or (0.0, 0.0)
+        headers = {"X-Start-Wall": repr(wall), "X-Start-Monotonic": repr(monotonic)}
+        return web.Response(body=person.sent_file(), content_type="audio/ogg", headers=headers)
+
+    async def _heard(self, request: web.Request) -> web.Response:
+        room, person = self._room(request), self._person(request)
+        who = _lines(room.members.get(person.id))
+        tracks = [
+            {
+                "mid": h.mid,
+                "ssrc": h.ssrc,
+                "packets": h.packets,
+                "first_at": h.first_at,
+                "from": who.get(h.mid),
+            }
+            for h in person.heard.values()
+        ]
+        return web.json_response({"tracks": tracks})
+
+    async def _heard_file(self, request: web.Request) -> web.Response:
+        mid = request.match_info["mid"]
+        for heard in self._person(request).heard.values():
+            if heard.mid == mid:
+                return web.Response(body=self._person(request).heard_file(heard), content_type="audio/ogg")
+        raise web.HTTPNotFound(text="nothing was heard on this line")
+
+    async def _broadcast(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        if not isinstance(body.get("topic"), str) or not isinstance(body.get("event"), str):
+            raise ConfigurationError("topic and event are text", path="topic")
+        self._platform.hub.broadcast(body["topic"], body["event"], body.get("payload", {}))
+        return web.json_response({})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        room = self._room(request)
+        bots = [m for m in (*room.past, *room.members.values()) if m.bot]
+        record = room.record
+        shown = {
+            "call_id": record.call_id,
+            "status": record.status,
+            "attendant": record.user_id,
+            "created_at": record.inserted_at,
+            "people": [_shown_person(person) for person in room.people.values()],
+            "bots": [_shown_bot(member) for member in bots],
+        }
+        return web.json_response(shown)
+
+
+def make_call(
+    platform: Platform,
+    department: Department,
+    scripts: list[PersonScript],
+    switches: dict[str, object],
+    status: str = "active",
+) -> Room:
+    """Make a call with people in it.
+
+    Raises:
+        ConfigurationError: A switch, a language or an asset does not exist.
+    """
+    customer = next((s.name for s in scripts if s.role == "customer"), "")
+    room = platform.add_call(
+        department,
+        status="queued" if status == "assigned" else status,
+        customer_name=customer,
+        switches=switches,
+    )
+    people = [room.invite(script) for script in scripts]
+    attendant = next((p.user for p in people if p.script.role == "attendant"), None)
+    if status == "assigned":
+        platform.assign(room, attendant or platform.accounts.add("Attendant", "attendant"))
+    elif status == "active" and attendant is not None:
+        room.record.user_id, room.record.user_name = attendant.user_id, attendant.name
+    return room
+
+
+def _introduced(person: Person) -> dict[str, Any]:
+    return {"id": person.id, "user_id": person.id, "name": person.user.name, "role": person.user.role}
+
+
+def _shown_person(person: Person) -> dict[str, Any]:
+    first = person.first_packet_at
+    return {
+        **_introduced(person),
+        "connected": person.connected.is_set() and person.left_at is None,
+        "joined_at": person.joined_at,
+        "left_at": person.left_at,
+        "packets_sent": len(person.sent),
+        "first_packet_at": first[0] if first else None,
+    }
+
+
+def _lines(member: Member | None) -> dict[str, str]:
+    """By mid, whose audio each line of a participant carries."""
+    if member is None or member.leg is None:
+        return {}
+    return {str(f.transceiver.mid): f.source.user_id for f in member.leg.forwards.values()}
+
+
+def _shown_bot(member: Member) -> dict[str, Any]:
+    leg = member.leg
+    return {
+        "user_id": member.user_id,
+        "joined_at": member.joined_at,
+        "signalling": member.token is not None,
+        "connected": leg is not None and leg.connected,
+        "connected_at": member.connected_at,
+        "connections": leg.connections if leg else 0,
+        "forwarded": dict(leg.totals) if leg else {},
+        "lines": _lines(member),
+        "received": leg.received if leg else 0,
+        "reports": sum(f.stream.reports_received for f in leg.forwards.values()) if leg else 0,
+        "offers_sent": leg.offers_sent if leg else 0,
+        "offers_received": leg.offers_received if leg else 0,
+        "glares": leg.glares if leg else 0,
+        "signals": [kind for _, kind in member.signals],
+        "muted": member.muted,
+    }

@@ -1,0 +1,122 @@
+"""Everything that can be chosen about a sandbox. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from ..errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """How kind, and how strange, the platform is in one call.
+
+    Every kindness is off by default: what Voki's documents do not promise, a bot does not get.
+
+    Attributes:
+        snapshot: The join reply lists the ``participants`` already present.
+        msid_user_ids: The stream id in ``a=msid`` is the publisher's user id, not a random one.
+        stop_events: ``monitor_stop``, ``whisper_stop`` and ``barge_stop`` are announced.
+        announce_self: A bot's own ``participant_joined`` reaches the bot too.
+        reply_bodies: Replies to pushes and joins carry a body, not an empty map.
+        silent_pushes: Ordinary pushes get no reply at all.
+        close_on_end: ``phx_close`` follows ``call_ended``; else the topic just goes quiet.
+        join_while_queued: A call nobody was assigned to may be joined.
+        anonymous_customers: ``participant_joined`` of a customer has ``user_id`` null (open question Q26).
+        server_offers: The SFU offers first, and waits for our answer.
+        own_line: The SFU may send the first publisher's audio on the line we offered.
+        reuse_lines: A line that became inactive carries the next publisher, with the same SSRC.
+        audio_level: Packets carry the audio-level header extension (RFC 6464) where the publisher's do.
+        rsa_certificate: The SFU's DTLS certificate is RSA-2048, as that of Elixir SFUs.
+        together: People join at once, not strictly one after another.
+        join_delay: Seconds that the join of ``call:`` takes.
+        lose: Share of forwarded packets that never arrive, 0 to 1.
+    """
+
+    snapshot: bool = False
+    msid_user_ids: bool = False
+    stop_events: bool = False
+    announce_self: bool = False
+    reply_bodies: bool = False
+    silent_pushes: bool = False
+    close_on_end: bool = False
+    join_while_queued: bool = False
+    anonymous_customers: bool = False
+    server_offers: bool = False
+    own_line: bool = True
+    reuse_lines: bool = False
+    audio_level: bool = False
+    rsa_certificate: bool = False
+    together: bool = False
+    join_delay: float = 0.0
+    lose: float = 0.0
+
+    def changed(self, values: Mapping[str, object]) -> Switches:
+        """Return these switches with some set anew.
+
+        Raises:
+            ConfigurationError: A name is unknown, or a value is of the wrong type.
+        """
+        defaults = {f.name: f.default for f in fields(self)}
+        accepted: dict[str, bool | float] = {}
+        for name, value in values.items():
+            if name not in defaults:
+                known = ", ".join(defaults)
+                raise ConfigurationError(f"no switch is called {name!r}; known: {known}", path=name)
+            if isinstance(defaults[name], bool):
+                if not isinstance(value, bool):
+                    raise ConfigurationError(f"switch {name!r} is true or false, not {value!r}", path=name)
+                accepted[name] = value
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigurationError(f"switch {name!r} is a number, not {value!r}", path=name)
+            else:
+                accepted[name] = float(value)
+        return replace(self, **accepted)  # type: ignore[arg-type]  # types were checked by name above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """How one sandbox is run.
+
+    Attributes:
+        host: Address to bind. Anything but loopback is your responsibility: there is no protection here.
+        port: Port to bind; 0 takes a free one.
+        tenant: The only tenant; `X-Tenant` must name it.
+        email: Sign-in of the first bot user, a supervisor.
+        password: Password of every user made without one of his own.
+        access_life: Seconds that an access token lives (Voki: 900).
+        refresh_life: Seconds that a refresh token lives (Voki: 7 days).
+        rotate_refresh: Each refresh gives a new refresh token and ends the old one.
+        auth_limit: Requests a minute to ``/api/auth/*``, or None for no limit (Voki: 5).
+        expiry_code: Close code of a socket whose token ended: 1001 (Phoenix >= 1.8.8) or 1000 (older).
+        idle_timeout: Seconds without a frame after which a socket is closed with 1002.
+        leg_grace: Seconds that a media leg outlives the loss of its channel.
+        join_spacing: Seconds between one person's media being connected and the next one's join.
+        turn_urls: What the TURN endpoints list; there is no TURN server on loopback.
+        turn_life: The ``ttl`` that the TURN endpoints give, in seconds.
+        default_call: A call with an attendant and a customer waits for the first bot.
+        language: What the people of the default call speak: ``pt`` or ``en``.
+        seed: Seed of every random choice; None takes one from the system.
+        switches: What calls start with.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tenant: str = "sandbox"
+    email: str = "bot@sandbox.test"
+    password: str = field(default="sandbox-password", repr=False)
+    access_life: float = 900.0
+    refresh_life: float = 7 * 86_400.0
+    rotate_refresh: bool = False
+    auth_limit: int | None = None
+    expiry_code: int = 1001
+    idle_timeout: float = 60.0
+    leg_grace: float = 30.0
+    join_spacing: float = 1.0
+    turn_urls: tuple[str, ...] = ()
+    turn_life: int = 86_400
+    default_call: bool = True
+    language: str = "pt"
+    seed: int | None = None
+    switches: Switches = field(default_factory=Switches)

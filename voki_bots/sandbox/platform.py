@@ -1,0 +1,214 @@
+"""The platform behind REST and channels: departments, queues, calls, presence."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .accounts import Accounts, Identity, User
+from .options import SandboxOptions, Switches
+from .phoenix import Behaviour, Hub
+from .room import CallRecord, Room
+from .tasks import Tasks
+from .topics import route
+
+
+@dataclass(slots=True)
+class Department:
+    """One department and its queue of call ids."""
+
+    department_id: str
+    name: str
+    queue: list[str] = field(default_factory=list)
+    token: str = ""
+
+
+class Platform:
+    """One tenant of Voki.
+
+    Args:
+        options: The sandbox's options.
+        addresses: Where media sockets are bound.
+        wall: Unix seconds.
+        tasks: What everything runs in.
+        choose: Every random choice.
+    """
+
+    def __init__(
+        self,
+        options: SandboxOptions,
+        *,
+        addresses: Sequence[str],
+        wall: Callable[[], float],
+        tasks: Tasks,
+        choose: random.Random,
+    ) -> None:
+        self.options = options
+        self.accounts = Accounts(
+            options.tenant,
+            wall=wall,
+            choose=choose,
+            access_life=options.access_life,
+            refresh_life=options.refresh_life,
+            rotate=options.rotate_refresh,
+        )
+        self.departments: dict[str, Department] = {}
+        self.rooms: dict[str, Room] = {}
+        self._presences: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self.wall = wall
+        self.tasks = tasks
+        self.choose = choose
+        self._addresses = addresses
+        self.hub: Hub[Identity] = Hub(self._route, tasks)
+
+    def _route(self, topic: str, identity: Identity) -> Behaviour[Identity] | None:
+        return route(self, topic, identity)
+
+    # ------------------------------------------------------------ departments and queues
+
+    def add_department(self, name: str = "Support") -> Department:
+        """Make a department with one access link."""
+        department = Department(self.accounts.new_id(), name, token=self.choose.randbytes(9).hex())
+        self.departments[department.department_id] = department
+        return department
+
+    def presence(self, department_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Return who is online in a department: Phoenix Presence metas by user id; yours to change."""
+        return self._presences.setdefault(department_id, {})
+
+    def _say(self, department: Department, event: str, payload: dict[str, Any]) -> None:
+        self.hub.broadcast(f"queue:{department.department_id}", event, payload)
+
+    def _say_queue(self, department: Department) -> None:
+        online = self.presence(department.department_id)
+        waiting = [self.wall() - self.rooms[c].record.inserted_at for c in department.queue]
+        average = round(sum(waiting) / len(waiting)) if waiting else 0
+        payload = {"queue_size": len(waiting), "avg_wait_time": average, "online_agents": len(online)}
+        self._say(department, "queue_update", payload)
+
+    # ------------------------------------------------------------ calls
+
+    def add_call(
+        self,
+        department: Department,
+        *,
+        status: str = "queued",
+        customer_name: str = "",
+        customer_email: str | None = None,
+        switches: Mapping[str, object] | None = None,
+    ) -> Room:
+        """Make a call; one that is queued enters the department's queue.
+
+        Raises:
+            ConfigurationError: A switch does not exist or has the wrong type.
+        """
+        changed: Switches = self.options.switches.changed(switches or {})
+        record = CallRecord(
+            self.accounts.new_id(),
+            department.department_id,
+            department.name,
+            status,
+            self.wall(),
+            customer_name,
+            customer_email,
+        )
+        topic = f"call:{record.call_id}"
+        room = Room(
+            record,
+            announce=lambda event, payload, without: self._announce(topic, event, payload, without),
+            accounts=self.accounts,
+            options=self.options,
+            switches=changed,
+            addresses=self._addresses,
+            wall=self.wall,
+            tasks=self.tasks,
+            choose=self.choose,
+        )
+        self.rooms[record.call_id] = room
+        if status == "active":
+            record.started_at = self.wall()
+        if status == "queued":
+            self.enqueue(room)
+        return room
+
+    def enqueue(self, room: Room) -> None:
+        """Put a call into its department's queue."""
+        department = self.departments[room.record.department_id]
+        department.queue.append(room.record.call_id)
+        size = len(department.queue)
+        payload = {
+            "call_id": room.record.call_id,
+            "customer_name": room.record.customer_name,
+            "position": size,
+            "queue_size": size,
+        }
+        self._say(department, "customer_joined", payload)
+        self._say_queue(department)
+
+    def _dequeue(self, room: Room, reason: str) -> None:
+        department = self.departments[room.record.department_id]
+        if room.record.call_id in department.queue:
+            department.queue.remove(room.record.call_id)
+            self._say(department, "customer_left", {"call_id": room.record.call_id, "reason": reason})
+            self._say_queue(department)
+
+    def _announce(self, topic: str, event: str, payload: dict[str, Any], without: object) -> None:
+        channels = self.hub.subscribers.get(topic, ())
+        left_out = next((c for c in channels if c is without), None)
+        self.hub.broadcast(topic, event, payload, without=left_out)
+        if event == "call_ended":
+            room = self.rooms[topic.removeprefix("call:")]
+            for channel in list(channels) if room.switches.close_on_end else ():
+                channel.stop()
+
+    def assign(self, room: Room, user: User) -> None:
+        """Give a call to an attendant: he and the department hear of it."""
+        record = room.record
+        record.user_id, record.user_name = user.user_id, user.name
+        if record.status == "queued":
+            record.status = "assigned"
+        self._dequeue(room, "assigned")
+        department = self.departments[record.department_id]
+        payload = {"call_id": record.call_id, "user_id": user.user_id, "user_name": user.name}
+        self._say(department, "call_assigned", payload)
+        notification = {
+            "type": "call_assigned",
+            "title": "New call assigned",
+            "body": f"{record.customer_name} is waiting in {department.name}",
+            "data": {"call_id": record.call_id},
+        }
+        self.hub.broadcast(f"notification:{user.user_id}", "new_notification", notification)
+
+    def start(self, room: Room) -> None:
+        """Note that a call's media is up."""
+        self._dequeue(room, "assigned")
+        room.record.status = "active"
+        if room.record.started_at is None:
+            room.record.started_at = self.wall()
+
+    def end(self, room: Room, reason: str) -> None:
+        """End a call; one still in the queue counts as missed or cancelled."""
+        self._dequeue(room, "cancelled" if reason == "cancelled" else "timeout")
+        room.end(reason)
+
+    # ------------------------------------------------------------ sockets
+
+    def sockets_of(self, user_ids: set[str]) -> list[Any]:
+        """Return the open sockets of these users."""
+        return [s for s in self.hub.sockets if s.user.user.user_id in user_ids]
+
+    def expire(self, user_ids: set[str]) -> None:
+        """End the tokens of these users, and with them their sockets."""
+        for user_id in user_ids:
+            self.accounts.expire(user_id)
+        for socket in self.sockets_of(user_ids):
+            socket.close(self.options.expiry_code)
+
+    async def close(self) -> None:
+        """Drain every socket (1012) and end every call."""
+        for socket in list(self.hub.sockets):
+            socket.close(1012)
+        for room in self.rooms.values():
+            await room.close()

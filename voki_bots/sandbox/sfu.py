@@ -1,0 +1,410 @@
+"""The SFU: one server-side RTCPeerConnection per participant, and packets forwarded between them.
+
+Nothing is decoded. A publisher's packets are taken at its receiver and written anew for each listener:
+own SSRC, own sequence numbers with the publisher's holes, the publisher's timestamps, the MID of the line.
+It resembles a measured Elixir SFU where Voki's documents are silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.rtcconfiguration import RTCBundlePolicy
+from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtp import RtcpSrPacket, RtpPacket
+from aiortc.sdp import candidate_from_sdp
+
+from ..units import SAMPLE_RATE
+from .certificates import use_rsa_certificate
+from .loopback import connections, gather_on
+from .options import Switches
+from .sdp import Stream, candidates, spoken, ufrag_of
+from .streams import Forward, OutgoingStream, Publisher
+from .tasks import Tasks
+
+_log = structlog.get_logger(__name__)
+
+_OPUS = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.mimeType.lower() == "audio/opus"]
+
+Say = Callable[[str, dict[str, object]], None]
+
+
+def new_connection(addresses: Sequence[str], *, rsa: bool = False) -> RTCPeerConnection:
+    """Return a bundled RTCPeerConnection without any ICE server."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    if rsa:
+        use_rsa_certificate(pc)
+    return pc
+
+
+async def close_connection(pc: RTCPeerConnection) -> None:
+    """Close `pc`, whatever happens to the caller: a close that is cancelled never finishes."""
+    closing = asyncio.ensure_future(pc.close())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(closing), 5)
+
+
+def take_packets(receiver: Any, take: Callable[[RtpPacket], Any]) -> None:
+    """Hand each RTP packet of `receiver` to the coroutine function `take` instead of decoding it.
+
+    Receiver reports stay right, for the far end sees that its packets arrive.
+    """
+    streams = receiver._RTCRtpReceiver__remote_streams
+
+    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
+        if packet.ssrc not in streams:
+            streams[packet.ssrc] = StreamStatistics(SAMPLE_RATE)
+        streams[packet.ssrc].add(packet)
+        await take(packet)
+
+    receiver._handle_rtp_packet = handle
+
+
+class Leg:
+    """One participant's connection to the SFU.
+
+    At most one offer is outstanding. While ours is, one of the client's is glare and is ignored.
+
+    Args:
+        name: For logs.
+        say: Sends an event to the participant's signalling.
+        audible: Whom this participant shall hear now, in order of their coming.
+        published: Called when this leg began to publish, or stopped.
+        forward: Coroutine function that takes each packet this participant sent, with the (NTP, RTP)
+            mapping of its latest sender report, if any.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        say: Say,
+        audible: Callable[[], list[Publisher]],
+        published: Callable[[], None],
+        forward: Callable[[RtpPacket, tuple[int, int] | None], Any],
+        connected: Callable[[], None],
+        switches: Switches,
+        addresses: Sequence[str],
+        wall: Callable[[], float],
+        tasks: Tasks,
+        choose: random.Random,
+    ) -> None:
+        self.name = name
+        self.switches = switches
+        self.forwards: dict[str, Forward] = {}
+        self.publishing = False
+        self.dead = False
+        self.frozen = False
+        self.lose = switches.lose
+        self.received = 0
+        self.totals: dict[str, int] = {}
+        self.offers_sent = self.offers_received = self.glares = self.connections = 0
+        self._say = say
+        self._audible = audible
+        self._published = published
+        self._forward = forward
+        self._connected = connected
+        self._addresses = tuple(addresses)
+        self._wall = wall
+        self._tasks = tasks
+        self._choose = choose
+        self._pc: RTCPeerConnection | None = None
+        self._ufrag: str | None = None
+        self._outstanding = False
+        self._early: list[Any] = []
+        self._hooked: set[int] = set()
+        self._idle: list[tuple[Any, OutgoingStream, int]] = []
+        self._anchor: tuple[int, int] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def connected(self) -> bool:
+        """Whether ICE and DTLS are up, as far as this end knows."""
+        return self._pc is not None and not self.dead and self._pc.connectionState == "connected"
+
+    # ------------------------------------------------------------ negotiation
+
+    async def start(self) -> None:
+        """Offer first, with one line for what the client sends (the switch ``server_offers``)."""
+        async with self._lock:
+            pc = self._renew()
+            pc.addTransceiver("audio", direction="recvonly").setCodecPreferences(_OPUS)
+            await self._offer_changes(force=True)
+
+    async def offer(self, sdp: str) -> None:
+        """Answer a client's offer; on a new connection if its ICE credentials are new.
+
+        Raises:
+            ValueError: The description is not one that can be answered.
+        """
+        async with self._lock:
+            if self._outstanding:
+                self.glares += 1
+                return
+            self.offers_received += 1
+            if self._pc is None or self.dead or ufrag_of(sdp) != self._ufrag or self._closed():
+                self._renew()
+                self._ufrag = ufrag_of(sdp)
+            pc = self._pc
+            assert pc is not None
+            await pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            self._place()
+            gather_on(pc, self._addresses)
+            await pc.setLocalDescription(await pc.createAnswer())
+            await self._add_early()
+            self._speak("answer")
+            self._note_publishing()
+        self.sync()
+
+    async def answer(self, sdp: str) -> None:
+        """Apply the client's answer to our offer; one without an offer is ignored."""
+        async with self._lock:
+            if not self._outstanding or self._pc is None or self.dead:
+                return
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+            self._outstanding = False
+            self._ufrag = ufrag_of(sdp)
+            self._hook()
+            await self._add_early()
+            self._note_publishing()
+        self.sync()
+
+    async def candidate(self, payload: dict[str, Any]) -> None:
+        """Add a candidate of the client's, whenever it comes.
+
+        Raises:
+            KeyError: One of ``candidate``, ``sdpMid`` and ``sdpMLineIndex`` is missing, which crashes an
+                Elixir SFU.
+        """
+        text, mid, line = payload["candidate"], payload["sdpMid"], payload["sdpMLineIndex"]
+        if not text:  # null is no end of candidates, but there is nothing to do for the empty string either
+            return
+        self._early.append((str(text), mid, line))
+        async with self._lock:
+            if self._pc is not None and self._pc.remoteDescription is not None and not self.dead:
+                await self._add_early()
+
+    async def _add_early(self) -> None:
+        waiting, self._early = self._early, []
+        for text, _, _ in waiting:
+            try:
+                found = candidate_from_sdp(text.removeprefix("a=").removeprefix("candidate:"))
+            except (ValueError, IndexError, AssertionError):
+                continue
+            found.sdpMLineIndex = 0  # all lines are bundled on the first
+            if self._pc is not None and found.protocol.lower() == "udp" and not found.ip.endswith(".local"):
+                await self._pc.addIceCandidate(found)
+
+    def sync(self) -> None:
+        """Let the lines follow who can be heard now; soon, and by one offer at a time."""
+        self._tasks.start(self._sync(), f"sync of {self.name}")
+
+    async def _sync(self) -> None:
+        async with self._lock:
+            pc = self._pc
+            if (
+                pc is None
+                or self.dead
+                or self._outstanding
+                or pc.signalingState != "stable"
+                or self._closed()
+            ):
+                return
+            await self._offer_changes(force=False)
+
+    async def _offer_changes(self, *, force: bool) -> None:
+        pc = self._pc
+        assert pc is not None
+        wanted = self._audible()
+        keep = {p.user_id for p in wanted}
+        gone = [key for key in self.forwards if key not in keep]
+        for key in gone:
+            self._silence(self.forwards.pop(key))
+        new = [p for p in wanted if p.user_id not in self.forwards]
+        for publisher in new:
+            self._add_line(publisher)
+        if not (gone or new or force):
+            return
+        self._outstanding = True
+        self.offers_sent += 1
+        gather_on(pc, self._addresses)
+        await pc.setLocalDescription(await pc.createOffer())
+        self._speak("offer")
+
+    def _silence(self, forward: Forward) -> None:
+        keeps = forward.transceiver.direction in ("sendrecv", "recvonly")
+        forward.transceiver.direction = "recvonly" if keeps else "inactive"
+        self._idle.append((forward.transceiver, forward.stream, forward.last))
+
+    def _add_line(self, publisher: Publisher) -> None:
+        assert self._pc is not None
+        if self.switches.reuse_lines and self._idle:
+            transceiver, stream, last = self._idle.pop(0)
+            transceiver.direction = "sendrecv" if transceiver.direction == "recvonly" else "sendonly"
+            self._assign(publisher, transceiver, stream, last)
+            return
+        transceiver = self._pc.addTransceiver("audio", direction="sendonly")
+        transceiver.setCodecPreferences(_OPUS)
+        self._assign(publisher, transceiver, None, self._choose.randrange(0x4000))
+
+    def _assign(
+        self, publisher: Publisher, transceiver: Any, stream: OutgoingStream | None, last: int
+    ) -> None:
+        if stream is None:
+            stream = OutgoingStream(
+                transceiver.sender, wall=self._wall, tasks=self._tasks, choose=self._choose
+            )
+        name = publisher.user_id if self.switches.msid_user_ids else self._random_name()
+        label = Stream(name, self._random_name())
+        self.forwards[publisher.user_id] = Forward(publisher, transceiver, stream, label, last=last)
+
+    def _random_name(self) -> str:
+        return "".join(self._choose.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=32))
+
+    def _place(self) -> None:
+        """Decide what each line of the client's offer carries, before it is answered."""
+        assert self._pc is not None
+        self._hook()
+        used = {id(f.transceiver) for f in self.forwards.values()}
+        waiting = [p for p in self._audible() if p.user_id not in self.forwards]
+        own_line = self.switches.own_line and not self.forwards
+        for transceiver in self._pc.getTransceivers():
+            if id(transceiver) in used or transceiver._offerDirection is None:
+                continue
+            takes = transceiver._offerDirection in ("recvonly", "sendrecv") and transceiver.kind == "audio"
+            gives = transceiver._offerDirection in ("sendonly", "sendrecv") and transceiver.kind == "audio"
+            if transceiver.kind == "audio":
+                transceiver.setCodecPreferences(_OPUS)
+            if gives and own_line and waiting:
+                own_line = False
+                transceiver.direction = "sendrecv" if takes else "sendonly"
+                self._assign(waiting.pop(0), transceiver, None, self._choose.randrange(0x4000))
+            else:
+                transceiver.direction = "recvonly" if takes else "inactive"
+
+    def _hook(self) -> None:
+        assert self._pc is not None
+        for transceiver in self._pc.getTransceivers():
+            if id(transceiver) not in self._hooked:
+                self._hooked.add(id(transceiver))
+                take_packets(transceiver.receiver, self._take)
+                self._listen_to_reports(transceiver.receiver)
+
+    def _listen_to_reports(self, receiver: Any) -> None:
+        original = receiver._handle_rtcp_packet
+
+        async def handle(packet: Any) -> None:
+            if isinstance(packet, RtcpSrPacket):
+                self._anchor = (packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp)
+            await original(packet)
+
+        receiver._handle_rtcp_packet = handle
+
+    def _speak(self, kind: str) -> None:
+        assert self._pc is not None
+        ours = self._pc.localDescription.sdp
+        labels = {str(f.transceiver.mid): f.label for f in self.forwards.values()}
+        text = spoken(ours, labels, audio_level=self.switches.audio_level)
+        self._say("signal", {"type": kind, "sdp": text})
+        for candidate in candidates(ours):
+            self._say("ice_candidate", candidate)
+
+    def _note_publishing(self) -> None:
+        assert self._pc is not None
+        taking = any(
+            t.kind == "audio" and t.currentDirection in ("recvonly", "sendrecv")
+            for t in self._pc.getTransceivers()
+        )
+        if taking != self.publishing:
+            self.publishing = taking
+            self._published()
+
+    # ------------------------------------------------------------ media
+
+    async def _take(self, packet: RtpPacket) -> None:
+        if self.dead:
+            return
+        self.received += 1
+        await self._forward(packet, self._anchor)
+
+    async def write(self, source: str, packet: RtpPacket, anchor: tuple[int, int] | None) -> None:
+        """Forward a packet of `source` (a user id) to this participant, if there is a line for it."""
+        forward = self.forwards.get(source)
+        if forward is None or self.dead or self.frozen:
+            return
+        lost = self.lose > 0 and self._choose.random() < self.lose
+        if await forward.write(packet, anchor, lost=lost, level=self.switches.audio_level):
+            self.totals[source] = self.totals.get(source, 0) + 1
+
+    # ------------------------------------------------------------ life
+
+    def _closed(self) -> bool:
+        return self._pc is not None and self._pc.connectionState in ("closed", "failed")
+
+    def _renew(self) -> RTCPeerConnection:
+        if (old := self._drop()) is not None:
+            self._tasks.start(close_connection(old), f"closing of {self.name}")
+        pc = self._pc = new_connection(self._addresses, rsa=self.switches.rsa_certificate)
+        self.dead = False
+        self._outstanding = False
+        self.connections += 1
+
+        def changed() -> None:
+            if pc is self._pc and pc.connectionState == "connected":
+                self._connected()
+
+        pc.on("connectionstatechange", changed)
+        return pc
+
+    def _drop(self) -> RTCPeerConnection | None:
+        pc, self._pc = self._pc, None
+        for forward in self.forwards.values():
+            forward.stream.close()
+        for _, stream, _ in self._idle:
+            stream.close()
+        self.forwards.clear()
+        self._idle.clear()
+        self._hooked.clear()
+        self._anchor = None
+        return pc
+
+    def kill(self, *, close: bool = False) -> None:
+        """End this end of the path without a word: no STUN answers, no packets, no close_notify.
+
+        Args:
+            close: Close the sockets too, so that the far end's packets meet a closed port.
+        """
+        self.dead = True
+        if self._pc is None:
+            return
+
+        def ignore(*_: Any) -> None: ...
+
+        async def nowhere(*_: Any) -> None: ...
+
+        for transceiver in self._pc.getTransceivers():
+            path: Any = transceiver.receiver.transport.transport
+            path._send = nowhere
+        for connection in connections(self._pc):
+            connection.request_received = ignore
+            connection.data_received = ignore
+            if (consent := connection._query_consent_task) is not None:
+                consent.cancel()
+            for protocol in connection._protocols if close else ():
+                protocol.transport.abort()
+
+    async def close(self) -> None:
+        """End this leg."""
+        self.dead = True
+        pc = self._drop()
+        if self.publishing:
+            self.publishing = False
+            self._published()
+        if pc is not None:
+            await close_connection(pc)
