@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         SupervisionError,
         VokiError,
     )
+    from voki_bots.media.containers import OggOpusWriter
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink
 
 _HOMES = {
@@ -161,6 +162,7 @@ _HOMES = {
         "SupervisionError",
         "VokiError",
     ),
+    "voki_bots.media.containers": ("OggOpusWriter",),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink"),
 }
 """Where each public name lives."""
@@ -204,6 +206,7 @@ __all__ = [
     "NotificationReceived",
     "Of",
     "OfferReceived",
+    "OggOpusWriter",
     "Packet",
     "PacketSink",
     "PacketsDropped",

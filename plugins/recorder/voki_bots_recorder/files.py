@@ -1,0 +1,146 @@
+"""The files of one call, written in the recorder's own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voki_bots import Attendance, FileWriteError, OggOpusWriter, Packet, Track
+from voki_bots_recorder.names import FOLDER, Names
+
+CLOCK = 48_000
+"""Ticks a second in an Ogg/Opus file (RFC 7845 section 4)."""
+
+
+@dataclass(slots=True)
+class _File:
+    writer: OggOpusWriter
+    path: str
+    zero: int
+
+
+class TrackFiles:
+    """A sink that writes each track of one call into a file of its own.
+
+    `write`, `flush` and `close` run in the recorder's thread. What they have to tell goes to the event loop,
+    in order; `closed` is set there when the last file is closed.
+
+    A file that cannot be written ends, and is told; the others go on. When none is left the error is
+    raised, which detaches the recorder from this call.
+    """
+
+    def __init__(self, call: Attendance) -> None:
+        self.closed = asyncio.Event()
+        self._call = call
+        self._loop = asyncio.get_running_loop()
+        self._directory = call.directory
+        self._names = Names()
+        self._open: dict[Track, _File] = {}
+        self._finished: dict[Track, str] = {}
+        self._failed: set[Track] = set()
+        self._over = False
+
+    def write(self, packet: Packet) -> None:
+        """Append a packet to its track's file; the first one opens it."""
+        track = packet.track
+        if self._over or track in self._failed:
+            return
+        file = self._open.get(track)
+        try:
+            if file is None:
+                file = self._begin(packet)
+            file.writer.write(packet.payload, _ticks(packet) - file.zero, packet.duration)
+        except FileWriteError as error:
+            self._give_up(track, error)
+
+    def flush(self) -> None:
+        """Hand everything over to the system, so that a kill loses nothing written before."""
+        self._each(lambda file: file.writer.flush())
+
+    def close(self) -> None:
+        """Close all files and make them durable."""
+        try:
+            self._each(lambda file: file.writer.close())
+        finally:
+            self._finished |= {track: file.path for track, file in self._open.items()}
+            self._open.clear()
+            self._over = True
+            self._tell(self.closed.set)
+
+    def abandon(self) -> None:
+        """Write nothing more, whatever still comes: the call's folder is about to be sealed."""
+        self._over = True
+
+    def rename(self) -> None:
+        """Give files the names of those who turned out to be on them. Only after `closed`, in the loop.
+
+        Raises:
+            FileWriteError: If the disk does not let us.
+        """
+        moves = self._names.settle(self._call.who)
+        moves = {track: names for track, names in moves.items() if track in self._finished}
+        targets = {new for _, new in moves.values()}
+        there = {track: f"{old}.moved" if old in targets else old for track, (old, _) in moves.items()}
+        for track, (old, _) in moves.items():
+            if there[track] != old:
+                self._move(old, there[track])
+        for track, (old, new) in moves.items():
+            self._move(there[track], new)
+            self._call.journal("track_file", track=str(track), path=new, codec="opus", was=old)
+
+    def _begin(self, packet: Packet) -> _File:
+        track = packet.track
+        path = self._names.take(track, self._call.who(track))
+        _make(self._directory / FOLDER)
+        file = _File(OggOpusWriter(self._directory / path), path, _ticks(packet))
+        self._open[track] = file
+        self._journal("track_file", track=str(track), path=path, codec="opus")
+        return file
+
+    def _each(self, act: Callable[[_File], None]) -> None:
+        for track, file in list(self._open.items()):
+            try:
+                act(file)
+            except FileWriteError as error:
+                self._give_up(track, error)
+
+    def _give_up(self, track: Track, error: FileWriteError) -> None:
+        self._failed.add(track)
+        if (file := self._open.pop(track, None)) is not None:
+            self._finished[track] = file.path
+            with contextlib.suppress(FileWriteError):
+                file.writer.close()
+        self._journal("track_failed", track=str(track), path=error.path, why=str(error))
+        self._tell(lambda: self._call.log.error("track_failed", track=str(track), why=str(error)))
+        if not self._open:
+            self.close()
+            raise error
+
+    def _move(self, old: str, new: str) -> None:
+        source = self._directory / old
+        try:
+            source.rename(self._directory / new)
+        except OSError as error:
+            raise FileWriteError(f"{source} cannot be renamed: {error.strerror}", path=str(source)) from error
+
+    def _journal(self, event: str, **facts: Any) -> None:
+        self._tell(lambda: self._call.journal(event, **facts))
+
+    def _tell(self, act: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(act)
+
+
+def _ticks(packet: Packet) -> int:
+    """Where a packet lies in the call, in ticks; the timeline has already made good for odd timestamps."""
+    return round(packet.start * CLOCK)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise FileWriteError(f"{folder} cannot be made: {error.strerror}", path=str(folder)) from error
