@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from voki_bots.bots.bot import Bot
     from voki_bots.bots.plugin import (
         Attendance,
         FrameSink,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Plugin,
         PluginSettings,
     )
+    from voki_bots.bots.rule import Rule
     from voki_bots.calls import (
         AnswerReceived,
         AppointmentReminded,
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink
 
 _HOMES = {
+    "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.plugin": (
         "Attendance",
         "FrameSink",
@@ -98,6 +101,7 @@ _HOMES = {
         "Plugin",
         "PluginSettings",
     ),
+    "voki_bots.bots.rule": ("Rule",),
     "voki_bots.calls": (
         "AnswerReceived",
         "AppointmentReminded",
@@ -176,6 +180,7 @@ __all__ = [
     "Attribution",
     "AudioFrame",
     "AuthenticationError",
+    "Bot",
     "Call",
     "CallAssigned",
     "CallEnded",
@@ -228,6 +233,7 @@ __all__ = [
     "RecordingResumed",
     "ReplyTimeoutError",
     "Role",
+    "Rule",
     "ServiceEvent",
     "SignalEvent",
     "SignallingError",
