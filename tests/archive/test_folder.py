@@ -1,13 +1,16 @@
 """One bot's record of one call, from its first second to its seal."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voki_bots.archive.journal import read_journal
-from voki_bots.archive.seal import verify
-from voki_bots.calls import Call, CallLeft, TrackEnded, TrackStarted
+from voki_bots.archive.seal import seal, verify
+from voki_bots.calls import Call, CallLeft, Participant, ParticipantJoined, TrackEnded, TrackStarted
 from voki_bots.calls import Track as T
 from voki_bots.errors import FileWriteError
 
@@ -114,3 +117,39 @@ def test_a_whole_call_verifies(desk: Any) -> None:
     assert (sidecar["sealed"], sidecar["duration"], sidecar["invariant"]["ok"]) == (True, 4.0, True)
     assert verify(folder.directory) == []
     assert read_journal(folder.directory / "events.jsonl")[-1]["type"] == "sealed"
+
+
+def test_a_flood_of_events_is_kept_but_does_not_write_the_sidecar_each_time(desk: Any) -> None:
+    """Every line is in the journal; the live sidecar follows when the flood is over."""
+    folder = desk.open()
+    for number in range(200):
+        folder.record(ParticipantJoined(Participant(f"u{number}")))
+    assert len(sidecar_of(folder)["participants"]) < 60
+    desk.now = 1.0
+    folder.record("anything")
+    assert len(sidecar_of(folder)["participants"]) == 200
+
+
+def test_a_kill_leaves_a_journal_that_holds(desk: Any) -> None:
+    """After kill -9 in the middle of writing, chain and sidecar are there and the folder can be sealed."""
+    script = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from voki_bots.archive.folder import CallFolder
+from voki_bots.calls import Call
+clock, wall = lambda: 1.0, lambda: datetime(2026, 3, 1, tzinfo=UTC)
+folder = CallFolder.open(Path(sys.argv[1]), Call("acme", "c-1"), "minutes", clock=clock, wall=wall)
+print(folder.directory, flush=True)
+while True:
+    folder.record("beat")
+"""
+    with subprocess.Popen([sys.executable, "-c", script, desk.root], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        directory = Path(child.stdout.readline().decode().strip())
+        while (directory / "events.jsonl").stat().st_size < 20_000:
+            pass
+        child.kill()
+    assert not json.loads((directory / "call.json").read_bytes())["sealed"]
+    assert seal(directory)["sealed"]
+    assert verify(directory) == []

@@ -45,6 +45,20 @@ def test_a_participant_has_the_intervals_of_presence() -> None:
     ]
 
 
+def test_an_id_that_becomes_known_late_is_no_second_person() -> None:
+    """Who was known by role and name alone keeps their interval when the platform gives their id."""
+    expected = {"id": "customer:Ana", "name": "Ana", "role": "customer"}
+    said = {"participant": ANA, "confidence": 1.0, "why": "activation"}
+    sidecar = fold(
+        [
+            line(1, "participant_joined", participant=expected),
+            line(2, "track_attributed", track=TRACK, attribution=said),
+            line(5, "participant_left", participant=ANA),
+        ]
+    )
+    assert [(each["id"], each["intervals"]) for each in sidecar["participants"]] == [("u1", [[1, 5]])]
+
+
 def test_somebody_expected_but_never_seen_has_no_interval() -> None:
     """A participant known only from the call's details is listed as never present."""
     sidecar = fold([line(1, "participant_joined", participant=ANA | {"present": False})])

@@ -16,6 +16,12 @@ from voki_bots.archive.sidecar import VERSION, Fold, snake
 from voki_bots.calls import Call, TrackStarted, as_json
 from voki_bots.errors import FileWriteError
 
+BURST = 50
+"""How often the live sidecar may be written anew in quick succession."""
+
+RATE = 2.0
+"""How often a second it may be written anew in the long run."""
+
 _MOST = 100
 _TELLING: Final = frozenset(
     {
@@ -66,6 +72,9 @@ class CallFolder:
         self.elapsed = 0.0
         self._lock = threading.RLock()
         self._fold = Fold()
+        self._stale = False
+        self._budget = float(BURST)
+        self._earned = 0.0
         self._journal = Journal(directory / JOURNAL, clock=lambda: max(clock(), self.elapsed), wall=wall)
         try:
             self._take_up(wall())
@@ -144,8 +153,20 @@ class CallFolder:
             facts = said | facts
         with self._lock:
             self._fold.take(self._journal.append(type_, **facts))
-            if type_ in _TELLING:
+            self._stale |= type_ in _TELLING
+            if self._stale and self._may_write():
                 write_sidecar(self.directory, self._fold.result(), durable=False)
+                self._stale = False
+
+    def _may_write(self) -> bool:
+        """Bound what a flood of events costs: `BURST` writes at once, `RATE` a second in the long run."""
+        earned = max(self._fold.now - self._earned, 0.0) * RATE
+        self._budget = min(self._budget + earned, float(BURST))
+        self._earned = self._fold.now
+        if self._budget < 1.0:
+            return False
+        self._budget -= 1.0
+        return True
 
     def seal(self) -> dict[str, Any]:
         """Finish the folder and close it; nothing can be recorded any more. See `voki_bots.archive.seal`.

@@ -215,15 +215,21 @@ class Fold:
 
     def _participant_joined(self, line: Mapping[str, Any]) -> None:
         said = line["participant"]
-        person = self._people.setdefault(said["id"], _Person(said["id"]))
-        person.name = said["name"] or person.name
-        person.role = said["role"] if said["role"] != "unknown" else person.role
+        person = self._person(said)
         if said.get("present", True):
             person.enter(line["at"])
 
     def _participant_left(self, line: Mapping[str, Any]) -> None:
-        if (person := self._people.get(line["participant"]["id"])) is not None:
-            person.leave(line["at"])
+        self._person(line["participant"]).leave(line["at"])
+
+    def _person(self, said: Mapping[str, Any]) -> _Person:
+        """Find or add somebody; who was known by role and name alone is found by them, and gets the id."""
+        id_, name, role = said["id"], said["name"], said["role"]
+        found = self._people.get(id_) or self._people.pop(f"{role}:{name}", None) or _Person(id_)
+        self._people[id_] = found
+        found.id, found.name = id_, name or found.name
+        found.role = role if role != "unknown" else found.role
+        return found
 
     def _track_started(self, line: Mapping[str, Any]) -> None:
         track = self._track(line)
@@ -237,9 +243,9 @@ class Fold:
 
     def _track_attributed(self, line: Mapping[str, Any]) -> None:
         said, track = line["attribution"], self._track(line)
-        person = said["participant"]
-        track.participant = person["id"] if person else None
-        track.role = person["role"] if person else "unknown"
+        person = self._person(said["participant"]) if said["participant"] else None
+        track.participant = person.id if person else None
+        track.role = person.role if person else "unknown"
         track.confidence, track.why = said["confidence"], said["why"]
 
     def _track_file(self, line: Mapping[str, Any]) -> None:
