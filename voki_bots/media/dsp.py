@@ -27,7 +27,7 @@ def mix(parts: Sequence[Pcm]) -> Pcm:
     total = np.zeros(max(len(part) for part in parts), dtype=np.int32)
     for part in parts:
         total[: len(part)] += part
-    return np.clip(total, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return np.asarray(np.clip(total, -FULL_SCALE, FULL_SCALE - 1), dtype=np.int16)
 
 
 def level(samples: Pcm) -> float:
@@ -48,7 +48,7 @@ def peak(samples: Pcm) -> float:
 def gain(samples: Pcm, decibels: float) -> Pcm:
     """Make int16 samples louder or quieter, clipped at full scale."""
     scaled = samples.astype(np.float32) * np.float32(10.0 ** (decibels / 20.0))
-    return np.clip(scaled.round(), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return np.asarray(np.clip(scaled.round(), -FULL_SCALE, FULL_SCALE - 1), dtype=np.int16)
 
 
 def fade(samples: Pcm, rate: int, *, fade_in: float = 0.0, fade_out: float = 0.0) -> Pcm:

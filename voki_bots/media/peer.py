@@ -1,0 +1,431 @@
+"""Our end of the WebRTC connection: one RTCPeerConnection as a context manager.
+
+It speaks text: session descriptions and candidates in and out. It never rolls back and never restarts ICE,
+for aiortc cannot; whoever needs either makes a new Peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import structlog
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
+
+from voki_bots.errors import IceError, NegotiationError
+from voki_bots.media import quirks, sdp
+from voki_bots.media.opus import SILENT_PACKET
+from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
+from voki_bots.media.sdp import Line
+from voki_bots.units import FRAME_SAMPLES, SAMPLE_RATE
+
+__all__ = ["Candidate", "IceServer", "Line", "Peer", "Received"]
+
+_log = structlog.get_logger(__name__)
+
+CLOSE_SECONDS = 5.0
+MAX_CANDIDATES = 256
+
+_FOREIGN = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+    InternalError,
+    InvalidAccessError,
+    InvalidStateError,
+    OperationError,
+)
+"""What aiortc raises on descriptions that it does not take; all of it becomes a NegotiationError."""
+
+_lingering: set[asyncio.Task[None]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server. Of all TURN urls given to a Peer, aiortc uses the first."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of our ICE candidates, as it goes to the far end; `candidate` begins with ``candidate:``."""
+
+    candidate: str
+    mid: str | None
+    line: int | None
+
+
+class Peer:
+    """One connection to the SFU. Use it as an async context manager; it is used once.
+
+    Args:
+        segment: Which life of the session's media this is.
+        ice_servers: All that may be used; none means host candidates alone.
+        loopback: Gather 127.0.0.1 too; for a platform on this machine.
+        relay_only: Use TURN alone.
+        video: Receive video as well.
+        sending: Have a sender; without it the far end is only ever offered `recvonly` and `inactive`.
+        on_packet: Takes every packet of every remote track, on the event loop.
+        on_report: Takes every sender report.
+        clock: Seconds of the event loop.
+        patience: Seconds without a sign of life after which the connection counts as lost.
+        jitter: Gives random numbers from 0 to 1, which spread the consent checks.
+    """
+
+    def __init__(
+        self,
+        segment: int,
+        *,
+        ice_servers: tuple[IceServer, ...] = (),
+        loopback: bool = False,
+        relay_only: bool = False,
+        video: bool = False,
+        sending: bool = False,
+        on_packet: Callable[[Received], None],
+        on_report: Callable[[SenderReport], None] | None = None,
+        clock: Callable[[], float],
+        patience: float = 3.0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.segment = segment
+        self._servers = tuple(ice_servers)
+        self._loopback = loopback and not relay_only
+        self._relay_only = relay_only
+        self._video = video
+        self._sending = sending
+        self._clock = clock
+        self._patience = patience
+        self._jitter = jitter
+        self._intake = Intake(on_packet, clock, on_report)
+        self._cured: set[int] = set()
+        self._early: list[str] = []
+        self._offered: sdp.Description | None = None
+        self._remote: sdp.Description | None = None
+        self._ufrag: str | None = None
+        self._cause = ""
+        self._closing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Make the connection; nothing is sent yet."""
+        policy = RTCIceTransportPolicy.RELAY if self._relay_only else RTCIceTransportPolicy.ALL
+        servers = [RTCIceServer(list(s.urls), s.username, s.credential) for s in self._servers]
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
+        quirks.accept_rsa(self._pc)
+        loop = asyncio.get_running_loop()
+        self._up: asyncio.Future[None] = loop.create_future()
+        self._lost: asyncio.Future[str] = loop.create_future()
+        self._pc.on("connectionstatechange", self._changed)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection, within `CLOSE_SECONDS`; closing twice is fine.
+
+        aiortc's close never finishes once it is cancelled, so it runs in a task of its own that nobody
+        cancels, and a cancellation of ours waits until it is done.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._shut(), name=f"peer-{self.segment}-close")
+        deadline = self._clock() + CLOSE_SECONDS
+        cancelled: asyncio.CancelledError | None = None
+        while not self._closing.done() and (left := deadline - self._clock()) > 0:
+            try:
+                await asyncio.wait({self._closing}, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if not self._closing.done():
+            # Behind a dead TURN server the deletion of the allocation is repeated for a minute.
+            _log.warning("peer_close_slow", segment=self.segment)
+            _lingering.add(self._closing)
+            self._closing.add_done_callback(_lingering.discard)
+        if cancelled is not None:
+            raise cancelled
+
+    async def offer(self, audio_lines: int = 1, video_lines: int = 0) -> str:
+        """Make an offer: complete, with our candidates inside, and saying that we trickle.
+
+        Raises:
+            NegotiationError: If the connection is in no state to offer.
+        """
+        try:
+            have = [t.kind for t in self._pc.getTransceivers()]
+            for kind, count in (("audio", audio_lines), ("video", video_lines)):
+                for n in range(have.count(kind), count):
+                    self._add_line(kind, sending=self._sending and kind == "audio" and n == 0)
+            self._cure()
+            await self._pc.setLocalDescription(await self._pc.createOffer())
+        except _FOREIGN as error:
+            raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
+        text = self._pc.localDescription.sdp
+        self._offered = sdp.parse(text, "offer")
+        return sdp.presentable(text)
+
+    async def answer(self, text: str) -> str:
+        """Take the far end's offer, first or new, and give our answer to it.
+
+        Raises:
+            NegotiationError: With the step that failed. The Peer is of no use afterwards unless it was
+                connected before; make a new one.
+        """
+        offer = sdp.parse(text, "offer")
+        mine = sdp.acceptable_offer(offer)
+        self._same_transport(mine, "offer")
+        rejected = {s.mid for s in offer.sections if s.rejected or not s.usable}
+        if self._ufrag is None and len(rejected) == len(offer.sections):
+            raise NegotiationError("the far end's offer has no line that we can use", step="offer")
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "offer"))
+            self._direct(mine)
+            self._cure()
+            self._learn(offer, mine)
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except _FOREIGN as error:
+            raise NegotiationError(
+                f"the far end's offer cannot be answered: {_short(error)}", step="offer"
+            ) from error
+        await self._flush_early(offer)
+        return sdp.presentable(self._pc.localDescription.sdp, offer, rejected)
+
+    async def accept(self, text: str) -> None:
+        """Take the far end's answer to our offer; NegotiationError if it is none."""
+        answer = sdp.parse(text, "answer")
+        if self._offered is None or self._pc.signalingState != "have-local-offer":
+            raise NegotiationError("an answer came, but no offer of ours is open", step="answer")
+        mine = sdp.acceptable_answer(answer, self._offered)
+        self._same_transport(mine, "answer")
+        if all(s.direction == "inactive" and not s.usable for s in answer.sections) and self._ufrag is None:
+            raise NegotiationError("the far end's answer rejects every line", step="answer")
+        try:
+            self._cure()
+            self._learn(answer, mine)
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "answer"))
+        except _FOREIGN as error:
+            raise NegotiationError(
+                f"the far end's answer cannot be used: {_short(error)}", step="answer"
+            ) from error
+        await self._flush_early(answer)
+
+    async def add_candidate(self, candidate: str, mid: str | None = None, line: int | None = None) -> None:
+        """Take one of the far end's candidates, at any time and in any form; what is no use is skipped.
+
+        With everything in one bundle there is one transport, so `mid` and `line` say nothing. An empty
+        string ends the candidates; aiortc is not told, because it would refuse those that come later all
+        the same, and because `connected` has a time limit of its own.
+        """
+        if not isinstance(candidate, str) or not candidate.strip():
+            return
+        if self._ufrag is None:
+            if len(self._early) < MAX_CANDIDATES:
+                self._early.append(candidate)
+            return
+        await self._add(candidate)
+
+    def local_candidates(self) -> list[Candidate]:
+        """Give our candidates, as in the description; the caller adds the empty one that ends them."""
+        transceivers = self._pc.getTransceivers()
+        if not transceivers:
+            return []
+        mid = transceivers[0].mid
+        gatherer = transceivers[0].receiver.transport.transport.iceGatherer
+        return [Candidate(f"candidate:{candidate_to_sdp(c)}", mid, 0) for c in gatherer.getLocalCandidates()]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The m-lines of the far end's current description, in order."""
+        return [s.line() for s in self._remote.sections] if self._remote is not None else []
+
+    @property
+    def ufrag(self) -> str | None:
+        """The far end's ICE user fragment; another one in a new offer means an ICE restart."""
+        return self._ufrag
+
+    @property
+    def state(self) -> str:
+        """``new``, ``connecting``, ``connected``, ``failed`` or ``closed``."""
+        return str(self._pc.connectionState)
+
+    async def connected(self, timeout: float = 15.0) -> None:
+        """Wait until media can flow.
+
+        Raises:
+            IceError: If it fails, or takes longer than `timeout` seconds; aiortc alone would wait for ever.
+        """
+        either: set[asyncio.Future[Any]] = {self._up, self._lost}
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._lost.done():
+            raise IceError(f"no media connection: {self._lost.result()}", state=self.state)
+        if not self._up.done():
+            raise IceError(f"no media connection within {timeout:g} s", state=self.state)
+
+    async def failed(self) -> str:
+        """Wait until the connection is lost; give the cause. It never resolves by our own `close`."""
+        return await asyncio.shield(self._lost)
+
+    async def statistics(self) -> list[TrackStatistics]:
+        """Give the numbers of every remote source."""
+        return self._intake.statistics()
+
+    @property
+    def hostile(self) -> int:
+        """Datagrams and packets that were malformed or belonged to no line."""
+        return self._intake.unrouted + sum(pulse.hostile for pulse in self._pulses)
+
+    # ------------------------------------------------------------ inside
+
+    _pulses: tuple[quirks.Pulse, ...] = ()
+
+    def _changed(self) -> None:
+        state = self.state
+        if state == "connected" and not self._up.done():
+            self._up.set_result(None)
+        elif state in ("failed", "closed") and self._closing is None and not self._lost.done():
+            self._lost.set_result(self._cause or self._why(state))
+
+    def _why(self, state: str) -> str:
+        dtls = [t.receiver.transport for t in self._pc.getTransceivers()]
+        if any(d.transport.state == "failed" for d in dtls):
+            return "ICE found no path"
+        if any(d.state == "failed" for d in dtls):
+            return "the DTLS handshake failed"
+        return "the far end closed the connection" if state == "closed" else "the connection failed"
+
+    def _lose(self, cause: str) -> None:
+        self._cause = cause
+
+    def _add_line(self, kind: str, *, sending: bool) -> None:
+        direction = "sendrecv" if sending else "recvonly"
+        transceiver = self._pc.addTransceiver(_Quiet(self._clock) if sending else kind, direction)
+        if kind == "audio":
+            known = RTCRtpReceiver.getCapabilities("audio")
+            codecs = known.codecs if known is not None else []
+            transceiver.setCodecPreferences([c for c in codecs if c.mimeType.lower() == "audio/opus"])
+
+    def _direct(self, offer: sdp.Description) -> None:
+        """Decide what we want of each line before we answer."""
+        theirs = {s.mid: s.direction for s in offer.sections}
+        for transceiver in self._pc.getTransceivers():
+            if transceiver.kind == "video":
+                transceiver.direction = "recvonly" if self._video else "inactive"
+        if self._sending and not any(t.sender.track for t in self._pc.getTransceivers()):
+            for transceiver in self._pc.getTransceivers():
+                if transceiver.kind == "audio" and theirs.get(transceiver.mid or "") in (
+                    "sendrecv",
+                    "recvonly",
+                ):
+                    transceiver.sender.replaceTrack(_Quiet(self._clock))
+                    transceiver.direction = "sendrecv"
+                    break
+
+    def _cure(self) -> None:
+        for transceiver in self._pc.getTransceivers():
+            dtls = transceiver.receiver.transport
+            if id(dtls) in self._cured:
+                continue
+            self._cured.add(id(dtls))
+            pulse = quirks.Pulse(self._clock)
+            self._pulses = (*self._pulses, pulse)
+            quirks.guard(dtls, pulse)
+            if self._loopback:
+                quirks.gather_loopback(dtls)
+            quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)
+        self._intake.attach(self._pc)
+
+    def _same_transport(self, mine: sdp.Description, step: str) -> None:
+        ufrag = mine.sections[0].ufrag
+        if self._ufrag is not None and ufrag != self._ufrag:
+            raise NegotiationError(
+                f"the far end's {step} restarts ICE; only a new Peer can", step="ice-restart"
+            )
+
+    def _learn(self, described: sdp.Description, mine: sdp.Description) -> None:
+        self._ufrag = mine.sections[0].ufrag
+        self._remote = described
+        self._intake.describe(mine.sections)
+
+    async def _flush_early(self, described: sdp.Description) -> None:
+        early, self._early = self._early, []
+        for candidate in [*(c for s in described.sections for c in s.candidates), *early][:MAX_CANDIDATES]:
+            await self._add(candidate)
+
+    async def _add(self, text: str) -> None:
+        bare = text.strip().removeprefix("a=").removeprefix("candidate:")
+        words = bare.split()
+        # TCP is not spoken by aioice; a .local name would be looked up by multicast (RFC 8839, mDNS draft).
+        if len(words) < 8 or words[2].lower() != "udp" or words[4].lower().endswith(".local"):
+            return
+        try:
+            candidate = candidate_from_sdp(bare)
+            transport = self._pc.getTransceivers()[0].receiver.transport.transport
+            await transport.addRemoteCandidate(candidate)
+        except _FOREIGN as error:
+            _log.debug("candidate_skipped", why=_short(error))
+
+    async def _shut(self) -> None:
+        await self._pc.close()
+        # Tasks of aiortc that were told to end need a turn of the loop each.
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+class _Quiet(MediaStreamTrack):
+    """The sender's track while nothing is said: silence, encoded once, paced to absolute deadlines."""
+
+    kind = "audio"
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._start: float | None = None
+        self._count = 0
+
+    async def recv(self) -> Any:
+        """Give the next 20 ms when they are due."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        if self._start is None:
+            self._start = self._clock()
+        due = self._start + self._count * FRAME_SAMPLES / SAMPLE_RATE
+        await asyncio.sleep(max(0.0, due - self._clock()))
+        packet: Any = av.Packet(SILENT_PACKET)
+        packet.pts = self._count * FRAME_SAMPLES
+        packet.time_base = Fraction(1, SAMPLE_RATE)
+        self._count += 1
+        return packet
+
+
+def _short(error: BaseException) -> str:
+    """Name a foreign error without what may be in it: descriptions hold the transport's credentials."""
+    text = str(error)
+    plain = text if len(text) < 100 and not any(c in text for c in "\r\n=") else ""
+    return f"{type(error).__name__}{': ' + plain if plain else ''}"

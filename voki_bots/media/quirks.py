@@ -1,0 +1,218 @@
+"""Every cure that touches a private name of aiortc or aioice.
+
+Each works on one instance and never on a class or module, for other users of the libraries in the same
+process keep the stock behaviour. Each checks that what it touches is there; what is missing is logged
+once per process and the call goes on without that cure. Written against aiortc 1.16 and aioice 0.13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aioice.stun
+import structlog
+from aiortc import RTCPeerConnection, RTCRtpReceiver
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+
+_log = structlog.get_logger(__name__)
+
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:"
+    b"ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:"
+    b"ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES256-SHA"
+)
+"""aiortc's list, and the same with RSA: Elixir SFUs have RSA certificates."""
+
+MAX_DATAGRAM = 1500
+CONSENT_SECONDS = 5.0
+CONSENT_EXPIRES = 30.0
+QUIET_SECONDS = 1.0
+
+_missing: set[str] = set()
+
+
+def _touch(owner: object, name: str) -> Any:
+    """Get a private attribute, or say once that this version has none."""
+    found = getattr(owner, name, None)
+    if found is None and name not in _missing:
+        _missing.add(name)
+        _log.warning("cure_unavailable", owner=type(owner).__name__, name=name)
+    return found
+
+
+def accept_rsa(pc: RTCPeerConnection) -> None:
+    """Let the far end have an RSA certificate: stock aiortc offers ECDHE-ECDSA suites alone."""
+    for certificate in _touch(pc, "_RTCPeerConnection__certificates") or ():
+        original = _touch(certificate, "_create_ssl_context")
+        if original is None:
+            continue
+
+        def create(srtp_profiles: Any, original: Callable[..., Any] = original) -> Any:
+            context = original(srtp_profiles=srtp_profiles)
+            context.set_cipher_list(CIPHERS)
+            return context
+
+        certificate._create_ssl_context = create
+
+
+def gather_loopback(dtls: RTCDtlsTransport) -> None:
+    """Offer 127.0.0.1 as a host candidate too, which aioice leaves out; never in relay-only mode."""
+    connection = _touch(dtls.transport, "_connection")
+    original = _touch(connection, "get_component_candidates")
+    if original is None:
+        return
+
+    async def gather(component: int, addresses: list[str], timeout: int = 5) -> Any:
+        return await original(component=component, addresses=["127.0.0.1", *addresses], timeout=timeout)
+
+    connection.get_component_candidates = gather
+
+
+class Pulse:
+    """When the far end was last heard on one ICE connection, and what never got through.
+
+    Args:
+        clock: Seconds.
+    """
+
+    __slots__ = ("at", "clock", "hostile")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.at = clock()
+        self.hostile = 0
+
+
+def guard(dtls: RTCDtlsTransport, pulse: Pulse) -> None:
+    """Stop datagrams that would close the connection, and note when the far end is heard.
+
+    An empty datagram, or one in the range of SRTP that is longer than pylibsrtp's buffer, raises in
+    aiortc's receiving task, which then ends the connection; so does a malformed header extension.
+    """
+    connection = _touch(dtls.transport, "_connection")
+    received, requested = _touch(connection, "data_received"), _touch(connection, "request_received")
+    if received is not None:
+
+        def data_received(data: bytes, component: int) -> None:
+            size = len(data)
+            if size == 0 or (127 < data[0] < 192 and not 8 <= size <= MAX_DATAGRAM):
+                pulse.hostile += 1
+                return
+            pulse.at = pulse.clock()
+            received(data, component)
+
+        connection.data_received = data_received
+    if requested is not None:
+
+        def request_received(*args: Any) -> None:
+            pulse.at = pulse.clock()
+            requested(*args)
+
+        connection.request_received = request_received
+    for name in ("_handle_rtp_data", "_handle_rtcp_data"):
+        original = _touch(dtls, name)
+        if original is not None:
+            setattr(dtls, name, _careful(original, pulse))
+
+
+def _careful(original: Callable[..., Awaitable[None]], pulse: Pulse) -> Callable[..., Awaitable[None]]:
+    async def handle(*args: Any, **kwargs: Any) -> None:
+        try:
+            await original(*args, **kwargs)
+        except (ValueError, IndexError, struct.error):
+            pulse.hostile += 1
+
+    return handle
+
+
+def watch_consent(
+    dtls: RTCDtlsTransport,
+    pulse: Pulse,
+    *,
+    patience: float,
+    jitter: Callable[[], float],
+    lost: Callable[[str], None],
+) -> None:
+    """Notice within about `patience` that the far end is gone, where stock aioice takes half a minute.
+
+    Anything that comes from the far end is a sign of life. After a second without any it is asked, twice a
+    second; consent itself is renewed about every 5 s and expires after 30 s (RFC 7675 section 5.1). Three
+    questions must go unanswered in a row, so that a stall of our own loop is not taken for a loss.
+    """
+    connection = _touch(dtls.transport, "_connection")
+    if _touch(connection, "query_consent") is None:
+        return
+
+    async def watch() -> None:
+        clock = pulse.clock
+        renewed = pulse.at = clock()
+        due = renewed + CONSENT_SECONDS * (0.8 + 0.4 * jitter())
+        unanswered = 0
+        while True:
+            await asyncio.sleep(0.5)
+            if clock() - pulse.at < QUIET_SECONDS:
+                unanswered = 0
+                if clock() < due:
+                    continue
+            asked = clock()
+            if await _answers(connection):
+                renewed = pulse.at = clock()
+                due = renewed + CONSENT_SECONDS * (0.8 + 0.4 * jitter())
+                unanswered = 0
+                continue
+            unanswered = unanswered + 1 if pulse.at < asked else 0
+            silent = clock() - pulse.at
+            if (unanswered >= 2 and silent >= patience - 0.5) or clock() - renewed > CONSENT_EXPIRES:
+                lost(f"the far end has been silent for {silent:.1f} s")
+                connection._query_consent_task = None
+                await connection.close()
+                return
+
+    connection.query_consent = watch
+
+
+async def _answers(connection: Any) -> bool:
+    """Ask the far end once over the nominated pair (RFC 7675 section 5.1); wait half a second."""
+    for pair in list(connection._nominated.values()):
+        request = connection.build_request(pair, nominate=False)
+        key = connection.remote_password.encode()
+        try:
+            await pair.protocol.request(request, pair.remote_addr, integrity_key=key, retransmissions=0)
+        except (aioice.stun.TransactionError, OSError):
+            continue
+        return True
+    return False
+
+
+def leave_encoded(receiver: RTCRtpReceiver) -> None:
+    """End aiortc's decoder thread as soon as the receiver starts: packets are taken encoded."""
+    original = receiver.receive
+
+    async def receive(parameters: Any) -> None:
+        await original(parameters)
+        stop = _touch(receiver, "_RTCRtpReceiver__stop_decoder")
+        if stop is not None:
+            stop()
+
+    receiver.receive = receive  # type: ignore[method-assign]
+
+
+def stream_statistics(receiver: RTCRtpReceiver) -> dict[int, Any]:
+    """Give the table from which aiortc makes its receiver reports (RFC 3550 section 6.4.2)."""
+    found = _touch(receiver, "_RTCRtpReceiver__remote_streams")
+    return found if isinstance(found, dict) else {}
+
+
+def router(dtls: RTCDtlsTransport) -> Any:
+    """Give the object that assigns packets to receivers; None if this version has none."""
+    return _touch(dtls, "_rtp_router")
+
+
+def read_extensions(dtls: RTCDtlsTransport, parameters: Any) -> None:
+    """Let header extensions be read before a receiver is registered, so that the first packet counts."""
+    extensions = _touch(dtls, "_rtp_header_extensions_map")
+    if extensions is not None:
+        extensions.configure(parameters)

@@ -1,0 +1,260 @@
+"""Takes encoded packets of all remote tracks from aiortc, before its jitter buffer and decoder.
+
+The seam: an `Intake` is attached to a connection, told of each new remote description, and calls
+`deliver` with each packet. How it takes them (here: as the receiver to which aiortc's router gives every
+packet) is nobody else's business. aiortc keeps SRTP, RTCP, NACK and receiver reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import RTCPeerConnection
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
+from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics
+from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket, unwrap_rtx
+
+from voki_bots.media import quirks
+from voki_bots.media.rtp import Received, SenderReport
+from voki_bots.media.sdp import Codec, Section
+
+__all__ = ["Intake", "Received", "SenderReport", "TrackStatistics"]
+
+MAX_SOURCES = 1024
+_EXTENSIONS = (
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+)
+_NTP_UNIT = 2.0**-32
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStatistics:
+    """What came of one source so far.
+
+    Attributes:
+        mid: Its m-line.
+        ssrc: Its source.
+        kind: ``audio`` or ``video``.
+        packets: Received, duplicates included.
+        lost: Expected but not received, as our receiver reports say it.
+        octets: Payload bytes.
+        jitter: Seconds, as RFC 3550 section 6.4.1 estimates it.
+    """
+
+    mid: str
+    ssrc: int
+    kind: str
+    packets: int
+    lost: int
+    octets: int
+    jitter: float
+
+
+@dataclass(slots=True)
+class _Source:
+    mid: str
+    kind: str
+    receiver: RTCRtpReceiver
+    statistics: Any
+    octets: int = 0
+
+
+@dataclass(slots=True)
+class _Line:
+    kind: str
+    codecs: dict[int, Codec]
+    repairs: dict[int, int]
+    clock_rate: int
+
+
+class Intake:
+    """Assigns the packets of one connection to its m-lines and hands them on.
+
+    Args:
+        deliver: Takes each packet, on the event loop, also those with an empty payload: they count in the
+            sequence.
+        clock: Seconds of the event loop.
+        on_report: Takes each sender report.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Received], None],
+        clock: Callable[[], float],
+        on_report: Callable[[SenderReport], None] | None = None,
+    ) -> None:
+        self.unrouted = 0
+        self._deliver = deliver
+        self._clock = clock
+        self._on_report = on_report
+        self._attached: set[int] = set()
+        self._pc: RTCPeerConnection | None = None
+        self._routers: list[Any] = []
+        self._lines: dict[str, _Line] = {}
+        self._signalled: dict[int, str] = {}
+        self._learned: dict[int, str] = {}
+        self._by_type: dict[int, list[str]] = {}
+        self._sources: dict[int, _Source] = {}
+
+    def attach(self, pc: RTCPeerConnection) -> None:
+        """Take over the packets of every transport and receiver of the connection; call it again at will."""
+        self._pc = pc
+        for transceiver in pc.getTransceivers():
+            receiver, dtls = transceiver.receiver, transceiver.receiver.transport
+            if id(receiver) not in self._attached:
+                self._attached.add(id(receiver))
+                quirks.leave_encoded(receiver)
+            if id(dtls) not in self._attached:
+                self._attached.add(id(dtls))
+                self._take_over(dtls)
+
+    def describe(self, sections: Sequence[Section]) -> None:
+        """Read anew, after each remote description, which packets belong to which line."""
+        # A line that sends nothing cannot be meant by a payload type alone, but its own sources may.
+        self._lines = {
+            s.mid: _Line(s.kind, s.codecs, s.repairs, 48_000 if s.kind == "audio" else 90_000)
+            for s in sections
+        }
+        self._signalled = {ssrc: s.mid for s in sections for ssrc in s.sources}
+        self._learned = {ssrc: mid for ssrc, mid in self._learned.items() if mid in self._lines}
+        self._by_type = {}
+        for section in sections:
+            if section.direction in ("sendrecv", "sendonly"):
+                for payload_type in section.codecs:
+                    self._by_type.setdefault(payload_type, []).append(section.mid)
+        headers = [
+            RTCRtpHeaderExtensionParameters(id=n, uri=uri)
+            for s in sections
+            for n, uri in s.extensions.items()
+            if uri in _EXTENSIONS
+        ]
+        parameters = RTCRtpParameters(headerExtensions=headers)
+        for transceiver in self._pc.getTransceivers() if self._pc else ():
+            quirks.read_extensions(transceiver.receiver.transport, parameters)
+
+    def statistics(self) -> list[TrackStatistics]:
+        """Give the numbers of every source."""
+        found = []
+        for ssrc, source in self._sources.items():
+            stream, rate = (
+                source.statistics,
+                self._lines[source.mid].clock_rate if source.mid in self._lines else 1,
+            )
+            if stream is not None and stream.max_seq is not None:
+                jitter = stream.jitter / rate
+                numbers = (stream.packets_received, stream.packets_lost, source.octets, jitter)
+                found.append(TrackStatistics(source.mid, ssrc, source.kind, *numbers))
+        return found
+
+    def _take_over(self, dtls: RTCDtlsTransport) -> None:
+        router = quirks.router(dtls)
+        if router is None:
+            return
+        self._routers.append(router)
+        stock = router.route_rtcp
+
+        def route_rtcp(packet: Any) -> Any:
+            if isinstance(packet, RtcpSrPacket) and self._on_report is not None:
+                sent = packet.sender_info
+                ntp = sent.ntp_timestamp * _NTP_UNIT
+                self._on_report(SenderReport(packet.ssrc, sent.rtp_timestamp, ntp, self._clock()))
+            # A BYE would end aiortc's receiver for good, but lines and sources come back.
+            return set() if isinstance(packet, RtcpByePacket) else stock(packet)
+
+        router.route_rtp = lambda packet: self
+        router.route_rtcp = route_rtcp
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        """Take one packet from aiortc; this is its RtpReceiver protocol."""
+        arrival = self._clock()
+        mid = self._mid_of(packet)
+        if mid is None:
+            self.unrouted += 1
+            return
+        line = self._lines[mid]
+        source = self._sources.get(packet.ssrc)
+        if source is None or source.mid != mid:
+            source = self._meet(packet.ssrc, mid, line)
+            if source is None:
+                self.unrouted += 1
+                return
+        source.octets += len(packet.payload)
+        if line.kind == "video":
+            # aiortc's own receiver does NACK, PLI and the reports here; its frames go nowhere.
+            await source.receiver._handle_rtp_packet(packet, arrival_time_ms)
+        elif source.statistics is not None:
+            source.statistics.add(packet)
+        codec = line.codecs.get(packet.payload_type)
+        if codec is not None and codec.name.lower() == "rtx":
+            original, apt = line.repairs.get(packet.ssrc), codec.apt
+            if original is None or apt not in line.codecs or len(packet.payload) < 2:
+                return
+            packet = unwrap_rtx(packet, payload_type=apt, ssrc=original)
+            codec = line.codecs[apt]
+        level = packet.extensions.audio_level
+        self._deliver(
+            Received(
+                mid,
+                packet.ssrc,
+                line.kind,
+                packet.payload_type,
+                packet.sequence_number,
+                packet.timestamp,
+                bool(packet.marker),
+                # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
+                packet.payload if codec is not None else b"",
+                None if level is None else -level[1],
+                arrival,
+                codec.clock_rate if codec is not None else line.clock_rate,
+            )
+        )
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        """RTCP goes to aiortc's own receivers."""
+
+    def _handle_disconnect(self) -> None:
+        """The transport is gone; the Peer notices by its state."""
+
+    def _mid_of(self, packet: RtpPacket) -> str | None:
+        """Choose the line: an announced source first, then the MID extension, then what it was before.
+
+        MID is no better than second: a forwarder that passes extensions on unchanged leaks the
+        publisher's MID (RFC 8843 section 9.2 would have it first).
+        """
+        ssrc = packet.ssrc
+        mid = self._signalled.get(ssrc)
+        if mid is not None:
+            return mid
+        named = packet.extensions.mid
+        if named is not None and named in self._lines:
+            mid = named
+        elif ssrc in self._learned:
+            return self._learned[ssrc]
+        else:
+            mids = self._by_type.get(packet.payload_type, ())
+            mid = mids[0] if len(mids) == 1 else None
+        if mid is not None and len(self._learned) < MAX_SOURCES:
+            self._learned[ssrc] = mid
+        return mid
+
+    def _meet(self, ssrc: int, mid: str, line: _Line) -> _Source | None:
+        """Find the receiver whose reports shall speak of a new source."""
+        transceivers = self._pc.getTransceivers() if self._pc is not None else []
+        receivers = [t.receiver for t in transceivers if t.mid == mid and t.kind == line.kind]
+        if not receivers or len(self._sources) >= MAX_SOURCES:
+            return None
+        # A recycled line leaves a ghost with the same mid behind; the last one is alive.
+        receiver = receivers[-1]
+        statistics = None
+        if line.kind == "audio":
+            table = quirks.stream_statistics(receiver)
+            statistics = table.setdefault(ssrc, StreamStatistics(line.clock_rate))
+        source = self._sources[ssrc] = _Source(mid, line.kind, receiver, statistics)
+        for router in self._routers:
+            router.ssrc_table[ssrc] = receiver
+        return source
