@@ -87,7 +87,8 @@ def test_a_track_tells_who_is_on_it_and_where_it_is() -> None:
         (track(0.5, 10, 9.489, (0, 0.5)), None),
         (track(0.5, 10, 9.0, (0, 0.5)), "lasted 10.000 s, but holds 9.000 s of audio and 0.500 s of gaps"),
         (track(0.5, 10, 8.0, (0, 0.5), (3, 4), (3.5, 4)), "gaps that overlap at 3.500 s"),
-        (track(0.5, 10, 9.5, (0, 0.5))[:-1], "was cut off"),
+        ([*track(0.5, 10, 9.5, (0, 0.5))[:-1], line(10, "call_left", reason="stopped")], "was cut off"),
+        (track(0.5, 10, 9.5, (0, 0.5))[:-1], None),
     ],
 )
 def test_audio_and_gaps_must_make_up_the_duration(lines: list[dict[str, Any]], problem: str | None) -> None:

@@ -94,12 +94,12 @@ def seal_with(journal: Journal, directory: Path) -> dict[str, Any]:
 
 
 def write_sidecar(directory: Path, sidecar: dict[str, Any], *, durable: bool) -> None:
-    """Replace the sidecar of a folder at once.
+    """Replace the sidecar of a folder at once; laid out for readers only where it stays (`durable`).
 
     Raises:
         FileWriteError: If the disk does not let us.
     """
-    content = json.dumps(sidecar, indent=1, ensure_ascii=True).encode() + b"\n"
+    content = json.dumps(sidecar, indent=1 if durable else None).encode() + b"\n"
     write_aside(directory / SIDECAR, content, durable=durable)
 
 
@@ -125,25 +125,27 @@ def verify(directory: Path) -> list[str]:
 
 def list_calls(root: Path) -> list[ListedCall]:
     """Find the folders of all calls below an archive's root, oldest first; all else is passed over."""
-    found = []
-    for directory in sorted(root.glob("*/*/")):
-        sidecar = _read_sidecar(directory) or _fold_journal(directory)
-        if sidecar is not None:
-            found.append(
-                ListedCall(
-                    directory=directory,
-                    tenant=str(sidecar.get("tenant")),
-                    call=str(sidecar.get("call")),
-                    bot=str(sidecar.get("bot")),
-                    started=str(sidecar.get("started") or ""),
-                    duration=float(sidecar.get("duration") or 0.0),
-                    sealed=bool(sidecar.get("sealed")),
-                    sound=bool(sidecar.get("invariant", {}).get("ok")),
-                    tracks=list(sidecar.get("tracks", [])),
-                    sidecar=sidecar,
-                )
-            )
-    return sorted(found, key=lambda each: (each.started, each.directory))
+    found = [read_call(directory) for directory in sorted(root.glob("*/*/"))]
+    return sorted((each for each in found if each), key=lambda each: (each.started, each.directory))
+
+
+def read_call(directory: Path) -> ListedCall | None:
+    """Tell of one folder, or give None if it is not the folder of a call."""
+    sidecar = _read_sidecar(directory) or _fold_journal(directory)
+    if sidecar is None:
+        return None
+    return ListedCall(
+        directory=directory,
+        tenant=str(sidecar.get("tenant")),
+        call=str(sidecar.get("call")),
+        bot=str(sidecar.get("bot")),
+        started=str(sidecar.get("started") or ""),
+        duration=float(sidecar.get("duration") or 0.0),
+        sealed=bool(sidecar.get("sealed")),
+        sound=bool(sidecar.get("invariant", {}).get("ok")),
+        tracks=list(sidecar.get("tracks", [])),
+        sidecar=sidecar,
+    )
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -69,11 +69,11 @@ class _Track:
     codec: str | None = None
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
-    def violations(self) -> list[str]:
+    def violations(self, *, over: bool) -> list[str]:
         if self.kind != "audio" or self.start is None:
             return []
         if self.end is None or self.audio is None:
-            return [f"track {self.id} was cut off: its end was never written"]
+            return [f"track {self.id} was cut off: its end was never written"] if over else []
         gaps = sorted(self.gaps, key=lambda gap: (gap["start"], gap["end"]))
         begin = min([self.start, *(gap["start"] for gap in gaps)])
         missing = sum(gap["end"] - gap["start"] for gap in gaps)
@@ -107,6 +107,7 @@ class Fold:
         self._attendances: list[dict[str, Any]] = []
         self._people: dict[str, _Person] = {}
         self._tracks: dict[str, _Track] = {}
+        self._earlier: set[str] = set()
         self._segments: dict[int, dict[str, Any]] = {}
         self._masks: list[dict[str, Any]] = []
         self._consents: list[dict[str, Any]] = []
@@ -160,7 +161,12 @@ class Fold:
     def result(self) -> dict[str, Any]:
         """Make the sidecar of the lines taken so far."""
         duration = self._end if self._end is not None else self._now
-        violations = [each for track in self._tracks.values() for each in track.violations()]
+        over = self._ended is not None or self._sealed
+        violations = [
+            each
+            for track in self._tracks.values()
+            for each in track.violations(over=over or track.id in self._earlier)
+        ]
         return {
             "version": VERSION,
             **self._facts,
@@ -191,6 +197,7 @@ class Fold:
 
     def _attendance_opened(self, line: Mapping[str, Any]) -> None:
         self._close_open_ends()
+        self._earlier.update(self._tracks)
         self._facts |= {"call": line["call"], "tenant": line["tenant"], "bot": line["bot"]}
         self._facts["details"] = line.get("details", {})
         self._started = self._started or line["utc"]
