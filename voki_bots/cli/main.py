@@ -1,0 +1,166 @@
+"""The program ``voki-bots``: its commands, found when they are asked for.
+
+Nothing heavy is imported here or at the top of a command's module, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from voki_bots.cli.ending import EXPECTED, end
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and what help says of it without loading it.
+
+    Attributes:
+        where: ``module:name`` of a function or of a `typer.Typer`.
+        summary: The first line of its own help.
+        examples: Shown at the end of its help, one a line.
+    """
+
+    where: str
+    summary: str
+    examples: tuple[str, ...]
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "demo": Entry(
+        "voki_bots.cli.demo:demo",
+        "Record a call of two people on the embedded sandbox, and prove the recording by its content.",
+        ("voki-bots demo", "voki-bots demo my_bot.py --output demo-output"),
+    ),
+    "run": Entry(
+        "voki_bots.cli.run:run",
+        "Attend calls with the bots of a file until SIGTERM or Ctrl-C.",
+        (
+            "VOKI_PASSWORD=… voki-bots run bots.toml",
+            "VOKI_PASSWORD=… voki-bots run bot.py --config voki.toml",
+        ),
+    ),
+    "join": Entry(
+        "voki_bots.cli.join:join",
+        "Attend one call until it ends, Ctrl-C, or --seconds have passed.",
+        (
+            "VOKI_PASSWORD=… voki-bots join 5f3c --tenant acme --config voki.toml",
+            "VOKI_PASSWORD=… voki-bots join 5f3c --config voki.toml --plugin recorder --seconds 60",
+        ),
+    ),
+    "sandbox": Entry(
+        "voki_bots.cli.sandbox:sandbox",
+        "Run a whole Voki on this machine to develop against.",
+        ("voki-bots sandbox --port 4000", "voki-bots sandbox --json"),
+    ),
+    "calls": Entry(
+        "voki_bots.cli.calls:calls",
+        "List the calls that the platform shows to the account.",
+        ("VOKI_PASSWORD=… voki-bots calls --config voki.toml --status active",),
+    ),
+    "recordings": Entry(
+        "voki_bots.cli.recordings:app",
+        "Look at recorded calls, and prove that nobody changed them.",
+        ("voki-bots recordings list recordings", "voki-bots recordings verify recordings && echo sound"),
+    ),
+    "plugins": Entry(
+        "voki_bots.cli.plugins:plugins",
+        "List the installed plugins and their settings.",
+        ("voki-bots plugins", "voki-bots plugins recorder", "voki-bots plugins --json"),
+    ),
+    "doctor": Entry(
+        "voki_bots.cli.doctor:doctor",
+        "Check everything that a bot needs, and say what to do about what is missing.",
+        ("VOKI_PASSWORD=… voki-bots doctor --config bots.toml",),
+    ),
+}
+"""Every command, in the order in which help lists them."""
+
+
+class Commands(TyperGroup):
+    """The group of all commands. It imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Make the command of this name, or None."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = _command(cmd_name, entry)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; whatever it raises ends here, in one sentence."""
+        try:
+            return super().invoke(ctx)
+        except EXPECTED as error:
+            raise typer.Exit(end(error, debug=bool(ctx.params.get("debug")))) from None
+
+
+def _command(name: str, entry: Entry) -> Any:
+    module, _, attribute = entry.where.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        made = _typer()
+        made.command(name)(found)
+        found = made
+    command = typer.main.get_command(found)
+    command.name = name
+    command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in entry.examples)
+    return command
+
+
+def _typer(**options: Any) -> typer.Typer:
+    # Plain help: it is there at once, and square brackets in it are no markup.
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
+
+
+app = _typer(cls=Commands, no_args_is_help=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"voki-bots {version('voki-bots')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="\b\nTo begin with:\n"
+    "  voki-bots demo           a call on this machine, recorded and proved\n"
+    "  voki-bots doctor         what is missing before the first real call\n"
+    "  voki-bots run --help     how bots are run, from TOML or Python"
+)
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Bots that attend Voki calls: they record, meter and greet, as plugins.
+
+    The platform and the account come from the [voki] table of a TOML file or from VOKI_URL, VOKI_TENANT and
+    VOKI_EMAIL; the password comes from VOKI_PASSWORD or a file, never from the command line.
+
+    Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused by the platform, 4 unreachable.
+    """
+
+
+def main() -> None:
+    """Run the program; the console script ``voki-bots``."""
+    app(prog_name="voki-bots")
