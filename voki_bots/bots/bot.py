@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from voki_bots.bots.handlers import Handlers, On, When
 from voki_bots.bots.plugin import Handler, Plugin
@@ -25,6 +25,8 @@ from voki_bots.calls import (
 from voki_bots.errors import ConfigurationError
 
 H = TypeVar("H", bound=Handler)
+
+Wanted: TypeAlias = "str | type[Plugin[Any]] | Plugin[Any]"
 
 _MAX_NAME = 64
 
@@ -57,17 +59,17 @@ class Bot:
             )
         self.name = name
         self.rule = join or Rule()
-        self._wanted: list[tuple[str | type[Plugin[Any]], dict[str, Any]]] = []
+        self._wanted: list[tuple[Wanted, dict[str, Any]]] = []
         self._on: list[On] = []
 
     def __repr__(self) -> str:
-        names = [p if isinstance(p, str) else p.__name__ for p, _ in self._wanted]
+        names = [p if isinstance(p, str) else getattr(p, "name", None) or p.__name__ for p, _ in self._wanted]
         return f"Bot({self.name!r}, plugins={names}, handlers={len(self._on)})"
 
     # ------------------------------------------------------------ plugins
 
-    def use(self, plugin: str | type[Plugin[Any]], **settings: Any) -> Self:
-        """Add a plugin, by the name of its entry point or by its class, with its settings."""
+    def use(self, plugin: Wanted, **settings: Any) -> Self:
+        """Add a plugin: the name of its entry point, or its class, with its settings; or one ready made."""
         self._wanted.append((plugin, settings))
         return self
 
@@ -109,8 +111,10 @@ class Bot:
         return made
 
     def _make(
-        self, plugin: str | type[Plugin[Any]], settings: Mapping[str, Any], registry: Registry, path: str
+        self, plugin: Wanted, settings: Mapping[str, Any], registry: Registry, path: str
     ) -> Plugin[Any]:
+        if isinstance(plugin, Plugin):
+            return plugin
         prefix = f"{path}." if path else ""
         if isinstance(plugin, str):
             return registry.build(plugin, settings, path=f"{prefix}{plugin}")

@@ -1,0 +1,126 @@
+"""Settings are validated as a whole, and every problem has its path."""
+
+from pathlib import Path
+
+import pytest
+
+from voki_bots.bots.plugin import Plugin, PluginSettings
+from voki_bots.bots.registry import Registry
+from voki_bots.errors import ConfigurationError
+from voki_bots.settings import Settings, load
+
+GOOD = """
+[voki]
+url = "https://voki.example"
+tenant = "acme"
+email = "bots@acme.example"
+
+[[bots]]
+name = "minutes"
+join = { departments = ["support"] }
+plugins = ["bell"]
+
+[bots.bell]
+times = 2
+"""
+
+
+class BellSettings(PluginSettings):
+    times: int = 1
+
+
+class Bell(Plugin[BellSettings]):
+    """Ring."""
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("URL", "TENANT", "EMAIL", "PASSWORD", "TOTP_SECRET"):
+        monkeypatch.delenv(f"VOKI_{name}", raising=False)
+
+
+def read(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "bots.toml"
+    path.write_text(text)
+    return load(path, registry=Registry({"bell": Bell}))
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(tmp_path, text)
+    return [line.removeprefix(f"{tmp_path / 'bots.toml'}: ") for line in str(caught.value).split("\n")]
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    """A file becomes bots with their plugins made."""
+    ((bot, (bell,)),) = read(tmp_path, GOOD).bots
+    assert (bot.name, bot.rule.departments, bell.settings) == ("minutes", ("support",), BellSettings(times=2))
+
+
+def test_every_problem_at_once(tmp_path: Path) -> None:
+    """Mistakes in different tables are all reported, each with its path."""
+    text = GOOD.replace("times = 2", 'times = "x"').replace('tenant = "acme"', "tenent = 1") + "[servce]\n"
+    assert problems(tmp_path, text) == [
+        "servce: there is no such table; expected voki, service, archive, bots",
+        "voki.tenant: field required; set it in [voki] or as VOKI_TENANT",
+        "voki.tenent: there is no such setting",
+        "bots.minutes.bell.times: input should be a valid integer, unable to parse string as an integer",
+    ]
+
+
+def test_an_unknown_plugin(tmp_path: Path) -> None:
+    """A plugin that is not installed is named, with those that are."""
+    (line,) = problems(tmp_path, GOOD.replace('["bell"]', '["bell", "gong"]'))
+    assert line.startswith("no plugin is called 'gong'; installed: bell")
+
+
+def test_a_table_of_no_plugin(tmp_path: Path) -> None:
+    """A table that belongs to no plugin of the bot is a mistake, not ignored."""
+    (line,) = problems(tmp_path, GOOD.replace("[bots.bell]", "[bots.bel]"))
+    assert line == "bots.0.bel: neither a setting of a bot nor the name of one of its plugins"
+
+
+def test_a_secret_in_the_file(tmp_path: Path) -> None:
+    """A password in the file is refused, without being repeated."""
+    lines = problems(tmp_path, GOOD.replace("[voki]", '[voki]\npassword = "hunter2"'))
+    assert lines == ["voki.password: secrets do not belong into this file; set VOKI_PASSWORD"]
+
+
+def test_a_missing_secret(tmp_path: Path) -> None:
+    """Without any password the sentence says both ways to give one."""
+    with pytest.raises(ConfigurationError, match="set VOKI_PASSWORD or voki.password_file"):
+        read(tmp_path, GOOD).voki.secret()
+
+
+def test_a_password_file(tmp_path: Path) -> None:
+    """A password file holds the password and perhaps a final newline."""
+    (tmp_path / "pw").write_text("s3cret\n")
+    text = GOOD.replace("[voki]", f'[voki]\npassword_file = "{tmp_path / "pw"}"')
+    assert read(tmp_path, text).voki.secret() == "s3cret"
+
+
+def test_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable overrides the file, so that one file serves several installations."""
+    monkeypatch.setenv("VOKI_TENANT", "other")
+    assert read(tmp_path, GOOD).voki.tenant == "other"
+
+
+def test_not_toml(tmp_path: Path) -> None:
+    """A syntax error names file and place."""
+    (line,) = problems(tmp_path, "[voki")
+    assert line.startswith("not valid TOML:")
+
+
+@pytest.mark.parametrize(
+    "url", ["voki.example", "ftp://voki.example", "https://u:p@voki.example", "https://"]
+)
+def test_bad_addresses(tmp_path: Path, url: str) -> None:
+    """An address that cannot work is refused with an example of one that can."""
+    (line,) = problems(tmp_path, GOOD.replace("https://voki.example", url))
+    assert line.startswith("voki.url: value error, must")
+
+
+def test_no_bot(tmp_path: Path) -> None:
+    """A file without a bot says how to write one."""
+    (line,) = problems(tmp_path, GOOD.split("[[bots]]")[0])
+    assert line == "bots: there is no bot; write a [[bots]] table or make a voki_bots.Bot"
