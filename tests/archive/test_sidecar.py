@@ -71,13 +71,13 @@ def test_a_track_tells_who_is_on_it_and_where_it_is() -> None:
     (found,) = fold(
         [
             *track(0.5, 10, 9.5, (0, 0.5)),
-            line(11, "track_file", track=TRACK, path="tracks/unknown-1.0.opus", codec="opus"),
+            line(11, "track_file", track=TRACK, path="tracks/unknown-1.0.opus", codec="opus", start=0.5),
             line(12, "track_attributed", track=TRACK, attribution=said),
             line(13, "track_file", track=TRACK, path="tracks/customer-1.0.opus", codec="opus"),
         ]
     )["tracks"]
     assert (found["participant"], found["role"], found["confidence"]) == ("u1", "customer", 0.7)
-    assert (found["file"], found["audio"]) == ("tracks/customer-1.0.opus", 9.5)
+    assert (found["file"], found["file_start"], found["audio"]) == ("tracks/customer-1.0.opus", 0.5, 9.5)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,13 @@ def test_a_track_tells_who_is_on_it_and_where_it_is() -> None:
         (track(0.5, 10, 8.0, (0, 0.5), (3, 4), (3.5, 4)), "gaps that overlap at 3.500 s"),
         ([*track(0.5, 10, 9.5, (0, 0.5))[:-1], line(10, "call_left", reason="stopped")], "was cut off"),
         (track(0.5, 10, 9.5, (0, 0.5))[:-1], None),
+        (
+            [
+                *track(0.5, 10, 9.5, (0, 0.5)),
+                line(15, "gap_found", track=TRACK, start=10, end=15, cause="redial"),
+            ],
+            None,
+        ),
     ],
 )
 def test_audio_and_gaps_must_make_up_the_duration(lines: list[dict[str, Any]], problem: str | None) -> None:

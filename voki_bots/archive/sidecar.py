@@ -66,6 +66,7 @@ class _Track:
     confidence: float = 0.0
     why: str = "unknown"
     file: str | None = None
+    file_start: float | None = None
     codec: str | None = None
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -258,10 +259,14 @@ class Fold:
     def _track_file(self, line: Mapping[str, Any]) -> None:
         track = self._track(line)
         track.file, track.codec = line["path"], line["codec"]
+        track.file_start = line.get("start", track.file_start)
 
     def _gap_found(self, line: Mapping[str, Any]) -> None:
-        gap = {"start": float(line["start"]), "end": float(line["end"]), "cause": str(line["cause"])}
-        self._track(line).gaps.append(gap)
+        start, end = float(line["start"]), float(line["end"])
+        track = self._track(line)
+        track.gaps.append({"start": start, "end": end, "cause": str(line["cause"])})
+        # A track that ended with its segment goes on as a gap, if nothing took its place.
+        track.end = None if track.end is None else max(track.end, end)
 
     def _packets_dropped(self, line: Mapping[str, Any]) -> None:
         key = (line["plugin"], line["track"])

@@ -1,5 +1,6 @@
 """Everybody's voice ends up in a file of their own."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voki_bots_recorder import Recorder, RecorderSettings
+from voki_bots_recorder.files import TrackFiles
 
 from voki_bots import FileWriteError
 from voki_bots.testing import (
@@ -76,12 +78,12 @@ async def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
 
 
 async def test_the_journal_names_each_file(tmp_path: Path) -> None:
-    """Opening a file is a line in the journal, with its track."""
+    """Opening a file is a line in the journal, with its track and when the file begins."""
     async with FakeAttendance(tmp_path) as call, RECORDER.attend(call):
+        call.advance(2.5)
         track = await call.speak(call.join("Ana"), silence(0.1))
-    assert call.journalled == [
-        {"type": "track_file", "track": str(track), "path": "tracks/customer-1.0.opus", "codec": "opus"}
-    ]
+    facts = {"track": str(track), "path": "tracks/customer-1.0.opus", "codec": "opus", "start": 2.5}
+    assert call.journalled == [{"type": "track_file", **facts}]
 
 
 async def test_a_voice_that_is_known_late_gives_the_file_its_name(tmp_path: Path) -> None:
@@ -161,6 +163,19 @@ async def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     async with FakeAttendance(tmp_path) as call, RECORDER.attend(call):
         await call.speak(call.join("Ana"), silence(0.1))
     assert count() == before
+
+
+async def test_a_disk_that_comes_back_too_late_writes_no_more(tmp_path: Path) -> None:
+    """Files that were abandoned are closed by the thread that waited for the disk, and none is begun."""
+    async with FakeAttendance(tmp_path) as call:
+        files_of_call = TrackFiles(call)
+        first, second = (packets(silence(0.02), call.track())[0] for _ in range(2))
+        files_of_call.write(first)
+        files_of_call.abandon()
+        files_of_call.flush()
+        files_of_call.write(second)
+        await asyncio.wait_for(files_of_call.closed.wait(), 1.0)
+    assert files(tmp_path) == ["unknown-1.0.opus"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +43,12 @@ class TrackFiles:
         self._open: dict[Track, _File] = {}
         self._finished: dict[Track, str] = {}
         self._failed: set[Track] = set()
-        self._over = False
+        self._over = threading.Event()
 
     def write(self, packet: Packet) -> None:
         """Append a packet to its track's file; the first one opens it."""
         track = packet.track
-        if self._over or track in self._failed:
+        if self._over.is_set() or track in self._failed:
             return
         file = self._open.get(track)
         try:
@@ -56,10 +57,12 @@ class TrackFiles:
             file.writer.write(packet.payload, _ticks(packet) - file.zero, packet.duration)
         except FileWriteError as error:
             self._give_up(track, error)
+        self._close_if_abandoned()
 
     def flush(self) -> None:
         """Hand everything over to the system, so that a kill loses nothing written before."""
         self._each(lambda file: file.writer.flush())
+        self._close_if_abandoned()
 
     def close(self) -> None:
         """Close all files and make them durable."""
@@ -68,12 +71,15 @@ class TrackFiles:
         finally:
             self._finished |= {track: file.path for track, file in self._open.items()}
             self._open.clear()
-            self._over = True
+            self._over.set()
             self._tell(self.closed.set)
 
     def abandon(self) -> None:
-        """Write nothing more, whatever still comes: the call's folder is about to be sealed."""
-        self._over = True
+        """Write nothing more, whatever still comes: the call's folder is about to be sealed.
+
+        A thread that waits for the disk in this moment closes the files when it comes back.
+        """
+        self._over.set()
 
     def rename(self) -> None:
         """Give files the names of those who turned out to be on them. Only after `closed`, in the loop.
@@ -98,8 +104,12 @@ class TrackFiles:
         _make(self._directory / FOLDER)
         file = _File(OggOpusWriter(self._directory / path), path, _ticks(packet))
         self._open[track] = file
-        self._journal("track_file", track=str(track), path=path, codec="opus")
+        self._journal("track_file", track=str(track), path=path, codec="opus", start=packet.start)
         return file
+
+    def _close_if_abandoned(self) -> None:
+        if self._over.is_set() and self._open:
+            self.close()
 
     def _each(self, act: Callable[[_File], None]) -> None:
         for track, file in list(self._open.items()):
