@@ -29,12 +29,14 @@ class Ordered:
         sequence: Unwrapped sequence number; it rises strictly.
         lost: How many packets just before this one never came.
         restarted: The sender began a new numbering here; what was lost before is unknown.
+        timestamp: Unwrapped RTP timestamp; filled in by whoever unwraps it.
     """
 
     packet: Received
     sequence: int
     lost: int = 0
     restarted: bool = False
+    timestamp: int = 0
 
 
 class Reorder:

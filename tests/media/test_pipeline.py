@@ -1,0 +1,340 @@
+"""One call's fan-out, with a clock that stands where it is put."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voki_bots.calls import (
+    CallEvent,
+    GapCause,
+    GapFound,
+    PacketsDropped,
+    Track,
+    TrackEnded,
+    TrackStarted,
+)
+from voki_bots.media.containers import OggOpusWriter, decode_file
+from voki_bots.media.dsp import Gain, level
+from voki_bots.media.frames import AudioFrame, Packet
+from voki_bots.media.opus import Encoder
+from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.rtp import Received
+from voki_bots.media.tap import Lane, Tap
+
+ALL = lambda track: True  # noqa: E731
+
+
+class Shelf:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+
+    def write(self, item: Any) -> None:
+        self.items.append(item)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Call:
+    """A pipeline whose time is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.events: list[CallEvent] = []
+        self.pipeline = Pipeline(clock=lambda: self.time, zero=1_000.0, report=self.events.append)
+
+    def send(
+        self,
+        n: int,
+        payload: bytes,
+        *,
+        at: float,
+        mid: str = "0",
+        ssrc: int = 7,
+        segment: int = 0,
+        **more: Any,
+    ) -> None:
+        self.time = max(self.time, 1_000.0 + at)
+        self.pipeline.push(
+            segment,
+            Received(
+                mid, ssrc, "audio", 111, n & 0xFFFF, n * 960 & 0xFFFFFFFF, False, payload,
+                more.get("level"), 1_000.0 + at, 48_000,
+            ),
+        )  # fmt: skip
+        self.pipeline.tick()
+
+    def end(self, at: float) -> None:
+        self.time = 1_000.0 + at
+        self.pipeline.close()
+
+    def gaps(self, *causes: GapCause) -> list[tuple[float, float]]:
+        found = [e for e in self.events if isinstance(e, GapFound) and (not causes or e.cause in causes)]
+        return [(round(e.start, 4), round(e.end, 4)) for e in found]
+
+    def account(self) -> dict[Track, float]:
+        total: dict[Track, float] = defaultdict(float)
+        for event in self.events:
+            if isinstance(event, GapFound):
+                total[event.track] += event.end - event.start
+            elif isinstance(event, TrackEnded):
+                total[event.track] += event.audio
+        return total
+
+
+def speech(seconds: float, hertz: float = 440.0) -> list[bytes]:
+    t = np.arange(int(seconds * 48_000)) / 48_000
+    samples = (8_000 * np.sin(2 * np.pi * hertz * t)).astype(np.int16)
+    encoder = Encoder(fec=True)
+    return [encoder.encode(samples[n : n + 960]) for n in range(0, len(samples), 960)]
+
+
+async def finish(*taps: Tap) -> None:
+    for tap in taps:
+        tap.close()
+        await tap.drain()
+        await tap.lane.join()
+
+
+PAYLOAD = b"\xf8\xff\xfe"
+
+
+def test_a_track_begins_with_its_first_packet_and_the_time_before_is_a_gap() -> None:
+    """Nobody has to announce a track."""
+    call = Call()
+    call.send(5, PAYLOAD, at=2.0)
+    call.end(2.02)
+    track = Track(0, "0", 7)
+    assert call.events == [
+        TrackStarted(track, 2.0),
+        GapFound(track, 0.0, 2.0, GapCause.LATE_JOIN),
+        TrackEnded(track, 2.02, 0.02),
+    ]
+
+
+def test_padding_makes_no_track() -> None:
+    """A probe of the far end's bandwidth estimator is nobody."""
+    call = Call()
+    call.send(5, b"", at=2.0)
+    assert call.events == []
+
+
+def test_padding_between_packets_is_no_loss() -> None:
+    """A padding-only packet counts in the sequence and leaves no gap."""
+    call = Call()
+    call.send(0, PAYLOAD, at=0.0)
+    call.pipeline.push(0, Received("0", 7, "audio", 111, 1, 0, False, b"", None, 1_000.01, 48_000))
+    call.pipeline.push(0, Received("0", 7, "audio", 111, 2, 960, False, PAYLOAD, None, 1_000.02, 48_000))
+    call.end(0.04)
+    assert call.gaps() == []
+
+
+async def test_packets_reach_the_tap_as_they_came_and_in_order() -> None:
+    """Payloads are untouched; two that overtook each other are put right."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL)
+    for n in (0, 2, 1, 3):
+        call.send(n, b"\xf8" + bytes([n]), at=0.02 * n)
+    await finish(tap)
+    packets: list[Packet] = shelf.items
+    assert [(p.payload[1], p.sequence, p.timestamp, round(p.start, 3)) for p in packets] == [
+        (n, n, n * 960, round(n * 0.02, 3)) for n in range(4)
+    ]
+
+
+async def test_a_recording_of_a_lossy_stream_accounts_for_every_tick(tmp_path: Path) -> None:
+    """File and gaps make up the call, and the file decodes to exactly the audio."""
+    call, payloads, rng = Call(), speech(4), random.Random(5)
+    writer = OggOpusWriter(tmp_path / "a.opus")
+
+    class Recorder:
+        def write(self, packet: Packet) -> None:
+            writer.write(packet.payload, round(packet.start * 48_000), packet.duration)
+
+        def flush(self) -> None:
+            writer.flush()
+
+        def close(self) -> None:
+            writer.close()
+
+    tap = Tap(Lane("recorder"), Recorder())
+    call.pipeline.packets(tap, ALL)
+    for n, payload in enumerate(payloads):
+        if n == 0 or rng.random() > 0.1:
+            call.send(n, payload, at=1.5 + n * 0.02 + rng.uniform(0, 0.05) * (n > 0))
+    call.end(6.0)
+    await finish(tap)
+    (total,) = call.account().values()
+    (ended,) = [e for e in call.events if isinstance(e, TrackEnded)]
+    assert abs(total - 6.0) < 1 / 48_000
+    assert len(decode_file(tmp_path / "a.opus", fill=False)) == round(ended.audio * 48_000)
+
+
+async def test_listening_gives_the_sound_at_the_wanted_rate_about_100_ms_at_a_time() -> None:
+    """A tone of 440 Hz is heard as one, without a jump in time."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("ear"), shelf)
+    call.pipeline.listen(tap, ALL, 16_000)
+    for n, payload in enumerate(speech(2)):
+        call.send(n, payload, at=1 + n * 0.02)
+    await finish(tap)
+    frames: list[AudioFrame] = shelf.items
+    assert {len(f.samples) for f in frames} == {1_600}
+    assert [round(f.start, 3) for f in frames] == [round(1 + n * 0.1, 3) for n in range(20)]
+    heard = np.concatenate([f.samples for f in frames])[8_000:24_000]
+    assert int(np.abs(np.fft.rfft(heard)).argmax()) == 440
+
+
+async def test_a_lost_packet_is_concealed_and_marked() -> None:
+    """Where a packet is missing there is a frame of its length that says so, and it is not silent."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("ear"), shelf)
+    call.pipeline.listen(tap, ALL, 16_000)
+    for n, payload in enumerate(speech(1)):
+        if n != 25:
+            call.send(n, payload, at=n * 0.02)
+    await finish(tap)
+    (made,) = [f for f in shelf.items if f.concealed]
+    assert (round(made.start, 3), len(made.samples)) == (0.5, 320)
+    assert level(made.samples) > -30
+
+
+async def test_filters_change_frames_and_are_made_for_each_track() -> None:
+    """A filter chain of one track never sees another's frames."""
+    call, shelf, made = Call(), Shelf(), []
+    tap = Tap(Lane("ear"), shelf)
+
+    def filters() -> list[Gain]:
+        made.append(1)
+        return [Gain(-20.0)]
+
+    call.pipeline.listen(tap, ALL, 16_000, filters)
+    for n, payload in enumerate(speech(1)):
+        call.send(n, payload, at=n * 0.02)
+        call.send(n, payload, at=n * 0.02, mid="1", ssrc=8)
+    await finish(tap)
+    assert len(made) == 2
+    assert abs(level(np.concatenate([f.samples for f in shelf.items])) - (-35.3)) < 1.5
+
+
+async def test_only_what_is_selected_is_given_and_selection_may_change() -> None:
+    """A subscription by role begins when the role becomes known."""
+    call, shelf, known = Call(), Shelf(), set()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, lambda track: track.mid in known)
+    call.send(0, PAYLOAD, at=0.0)
+    known.add("0")
+    call.pipeline.reselect()
+    call.send(1, PAYLOAD, at=0.02)
+    call.send(1, PAYLOAD, at=0.02, mid="1", ssrc=8)
+    await finish(tap)
+    assert [(p.track.mid, p.sequence) for p in shelf.items] == [("0", 1)]
+
+
+async def test_a_pause_reaches_no_tap_and_is_a_masked_gap() -> None:
+    """From pause to resume nothing is handed over, and the account still closes."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL)
+    for n in range(100):
+        if n == 30:
+            call.pipeline.hold(GapCause.MASKED)
+        if n == 60:
+            call.pipeline.release()
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.end(2.0)
+    await finish(tap)
+    sequences = [p.sequence for p in shelf.items]
+    assert not set(sequences) & set(range(31, 59))
+    assert abs(sum(e - s for s, e in call.gaps(GapCause.MASKED)) - 0.6) < 0.05
+    assert abs(next(iter(call.account().values())) - 2.0) < 1 / 48_000
+
+
+def test_a_redial_leaves_one_gap_on_the_line_and_the_account_closes() -> None:
+    """The next segment's track takes up where the last one ended."""
+    call = Call()
+    for n in range(50):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.time = 1_002.0
+    call.pipeline.end_segment(0)
+    for n in range(50):
+        call.send(n, PAYLOAD, at=4.0 + n * 0.02, segment=1, ssrc=99)
+    call.end(5.0)
+    assert call.gaps(GapCause.REDIAL) == [(1.0, 4.0)]
+    assert abs(sum(call.account().values()) - 5.0) < 1 / 48_000
+
+
+def test_a_call_that_ends_while_redialling_says_so() -> None:
+    """The open gap is closed with the call."""
+    call = Call()
+    call.send(0, PAYLOAD, at=0.0)
+    call.pipeline.end_segment(0)
+    call.end(3.0)
+    assert call.gaps(GapCause.REDIAL) == [(0.02, 3.0)]
+
+
+def test_a_new_source_on_a_line_goes_on_where_the_old_one_ended() -> None:
+    """An SFU that switches the SSRC makes a new track, and the line's account stays whole."""
+    call = Call()
+    for n in range(50):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    for n in range(200):
+        call.send(n, PAYLOAD, at=1.0 + n * 0.02, ssrc=8)
+    call.end(5.0)
+    assert len([e for e in call.events if isinstance(e, TrackEnded)]) == 2
+    assert abs(sum(call.account().values()) - 5.0) < 0.001
+
+
+def test_silence_and_levels_are_known_without_decoding() -> None:
+    """The watchdog and the display read what packets carry."""
+    call = Call()
+    call.send(0, PAYLOAD, at=0.0, level=-30)
+    call.time += 0.25
+    assert call.pipeline.levels() == {Track(0, "0", 7): -30.0}
+    assert abs(call.pipeline.silent_for() - 0.25) < 1e-6
+
+
+async def test_what_a_tap_drops_is_reported_for_its_track() -> None:
+    """A plugin that does not keep up is known by name."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("sleepy"), shelf, limit=5)
+    call.pipeline.packets(tap, ALL)
+    tap.lane.wake = lambda: None  # type: ignore[method-assign]
+    for n in range(20):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    del tap.lane.wake
+    call.pipeline.tick()
+    assert sum(e.count for e in call.events if isinstance(e, PacketsDropped) and e.plugin == "sleepy") == 15
+    await finish(tap)
+
+
+async def test_a_broken_listener_does_not_disturb_the_recorder() -> None:
+    """A filter that raises loses its own tap alone."""
+    call, good, bad = Call(), Shelf(), Shelf()
+    told: list[BaseException] = []
+
+    class Broken:
+        def process(self, frame: AudioFrame) -> list[AudioFrame]:
+            raise KeyError("no")
+
+        def flush(self) -> list[AudioFrame]:
+            return []
+
+    recorder, listener = Tap(Lane("r"), good), Tap(Lane("l"), bad, on_failure=told.append)
+    call.pipeline.packets(recorder, ALL)
+    call.pipeline.listen(listener, ALL, 16_000, lambda: [Broken()])
+    for n, payload in enumerate(speech(0.5)):
+        call.send(n, payload, at=n * 0.02)
+    await listener.drain()
+    await finish(recorder)
+    await listener.lane.join()
+    assert (len(good.items), bad.items, [type(e) for e in told]) == (25, [], [KeyError])

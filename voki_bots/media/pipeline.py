@@ -1,0 +1,395 @@
+"""What happens to the media of one call: order, place, and fan out. Plain calls; no scheduler.
+
+    packet → reorder → timeline → the taps of whoever wants this track
+
+A pause or missing consent closes it in the timeline, before any tap. Whatever is found on the way is
+reported as a `CallEvent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self
+
+from voki_bots.calls import CallEvent, GapCause, GapFound, PacketsDropped, Track, TrackEnded, TrackStarted
+from voki_bots.media.decode import Cut, Decoding
+from voki_bots.media.frames import Filter, Packet
+from voki_bots.media.opus import packet_ticks
+from voki_bots.media.reorder import Ordered, Reorder
+from voki_bots.media.rtp import TIMESTAMP_BITS, Received, Unwrapper
+from voki_bots.media.tap import Tap
+from voki_bots.media.timeline import DTX_SECONDS, Gap, Placed, Timeline
+from voki_bots.units import SILENCE_DBFS
+
+SUPERSEDED_SECONDS = 2.0
+"""A source that is silent for so long after another one began on its line is over."""
+
+REDIAL_SECONDS = 3.0
+"""What was silent for longer than this when its segment ended was silent of itself."""
+
+
+class _Flow:
+    """One track on its way."""
+
+    __slots__ = (
+        "carried",
+        "ended",
+        "level",
+        "order",
+        "pending",
+        "received",
+        "sinks",
+        "superseded",
+        "timeline",
+        "track",
+        "unwrap",
+    )
+
+    def __init__(self, track: Track, timeline: Timeline[Ordered], patience: float, now: float) -> None:
+        self.track = track
+        self.timeline = timeline
+        self.order = Reorder(patience)
+        self.unwrap = Unwrapper(TIMESTAMP_BITS).unwrap
+        self.sinks: list[Subscription] = []
+        self.received = now
+        self.level: int | None = None
+        self.carried = 0
+        self.superseded = False
+        self.ended = False
+        self.pending: GapCause | None = None
+
+    @property
+    def last(self) -> float:
+        """Seconds of call time up to which it is accounted for."""
+        return self.timeline.cursor / self.timeline.rate
+
+
+class Subscription:
+    """A plugin's subscription to packets or frames; the `Listening` that it is given."""
+
+    def __init__(
+        self, pipeline: Pipeline, tap: Tap, selects: Callable[[Track], bool], kind: str, *, decoded: bool
+    ) -> None:
+        self._pipeline = pipeline
+        self.tap = tap
+        self.decoded = decoded
+        self._selects = selects
+        self._kind = kind
+
+    def wants(self, track: Track) -> bool:
+        """Whether it takes this track as things are now."""
+        return (self._kind in ("all", track.kind)) and self._selects(track)
+
+    @property
+    def dropped(self) -> int:
+        """Items that were lost because the sink did not keep up."""
+        return self.tap.dropped
+
+    async def drain(self) -> None:
+        """Wait until everything that came so far has been written and flushed."""
+        await self.tap.drain()
+
+    def close(self) -> None:
+        """Take no more; what was handed over is still written, then the sink is closed."""
+        self._pipeline._unsubscribe(self)
+        self.tap.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Pipeline:
+    """The media of one call.
+
+    Args:
+        clock: Seconds of the event loop, as it stamps arrivals.
+        zero: What that clock showed when call time began.
+        report: Takes every fact.
+        patience: Seconds to wait for a missing packet.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        zero: float,
+        report: Callable[[CallEvent], None],
+        patience: float = 0.15,
+    ) -> None:
+        self._clock = clock
+        self._zero = zero
+        self._report = report
+        self._patience = patience
+        self._flows: dict[tuple[int, str, int], _Flow] = {}
+        self._subscriptions: list[Subscription] = []
+        self._held: GapCause | None = None
+        self._heard = clock()
+        self._closed = False
+        self._over: set[int] = set()
+
+    @property
+    def now(self) -> float:
+        """Seconds of call time."""
+        return self._clock() - self._zero
+
+    @property
+    def tracks(self) -> list[Track]:
+        """The tracks that have begun and not ended."""
+        return [flow.track for flow in self._flows.values() if not flow.ended]
+
+    def silent_for(self) -> float:
+        """Say for how many seconds no packet of any track has come."""
+        return self._clock() - self._heard
+
+    def heard(self, track: Track) -> float | None:
+        """Say at which call time the last packet of a track came; None if it is unknown."""
+        flow = self._flows.get((track.segment, track.mid, track.ssrc))
+        return flow.received - self._zero if flow is not None else None
+
+    def levels(self) -> Mapping[Track, float]:
+        """Give the level of each track in dBFS, where packets carry it (RFC 6464); nothing is decoded."""
+        now = self._clock()
+        return {
+            flow.track: float(flow.level) if now - flow.received < 0.5 else SILENCE_DBFS
+            for flow in self._flows.values()
+            if flow.level is not None and not flow.ended
+        }
+
+    def track(self, segment: int, mid: str, ssrc: int, kind: str, rate: int = 48_000) -> Track:
+        """Give the track of this name; if it is new it begins now."""
+        flow = self._flows.get((segment, mid, ssrc))
+        return (flow or self._open(segment, mid, ssrc, kind, rate, self._clock())).track
+
+    def push(self, segment: int, received: Received) -> None:
+        """Take a packet of this segment's Peer."""
+        if self._closed or segment in self._over:
+            return
+        self._heard = received.arrival
+        flow = self._flows.get((segment, received.mid, received.ssrc))
+        if flow is None or flow.ended:
+            if not received.payload:
+                return
+            rate = received.clock_rate
+            flow = self._open(segment, received.mid, received.ssrc, received.kind, rate, received.arrival)
+        flow.received = received.arrival
+        if received.level is not None:
+            flow.level = received.level
+        for ordered in flow.order.push(received):
+            self._place(flow, ordered)
+
+    def tick(self) -> None:
+        """Do what time brings: give up missing packets, end what is over, look after the taps.
+
+        Call it every 20 to 100 ms.
+        """
+        clock = self._clock()
+        now = clock - self._zero
+        for flow in list(self._flows.values()):
+            if flow.ended:
+                continue
+            if flow.order.waiting:
+                for ordered in flow.order.tick(clock):
+                    self._place(flow, ordered)
+            self._emit(flow, flow.timeline.tick(now))
+            if flow.superseded and clock - flow.received > SUPERSEDED_SECONDS:
+                self._finish(flow, flow.last)
+        for subscription in list(self._subscriptions):
+            tap = subscription.tap
+            tap.lane.watch()
+            for track, count in tap.take_dropped().items():
+                self._report(PacketsDropped(tap.lane.name, track, count))
+            if tap.detached:
+                self._unsubscribe(subscription)
+
+    def packets(self, tap: Tap, selects: Callable[[Track], bool], kind: str = "audio") -> Subscription:
+        """Send encoded packets to a tap.
+
+        Args:
+            tap: Where they go.
+            selects: Says of a track whether it is wanted; asked again by `reselect`.
+            kind: ``audio``, ``video`` or ``all``.
+        """
+        return self._subscribe(Subscription(self, tap, selects, kind, decoded=False))
+
+    def listen(
+        self,
+        tap: Tap,
+        selects: Callable[[Track], bool],
+        rate: int = 16_000,
+        filters: Callable[[], Sequence[Filter]] | None = None,
+    ) -> Subscription:
+        """Send decoded audio to a tap; it is decoded in the tap's own thread.
+
+        Args:
+            tap: Where the frames go.
+            selects: Says of a track whether it is wanted; asked again by `reselect`.
+            rate: Samples per second; one of `opus.RATES`.
+            filters: Makes the chain of filters of one track.
+        """
+        tap.stage = Decoding(rate, filters, tap.lane.clock)
+        return self._subscribe(Subscription(self, tap, selects, "audio", decoded=True))
+
+    def reselect(self) -> None:
+        """Ask every subscription anew which tracks it wants: attributions have changed."""
+        for flow in self._flows.values():
+            if not flow.ended:
+                self._select(flow)
+
+    def hold(self, cause: GapCause) -> None:
+        """Give nothing to anybody from now on; the span becomes a gap with this cause."""
+        if self._held == cause:
+            return
+        if self._held is not None:
+            self.release()
+        self._held = cause
+        for flow in self._flows.values():
+            if not flow.ended:
+                self._emit(flow, flow.timeline.hold(self.now, cause))
+                self._cut(flow)
+
+    def release(self) -> None:
+        """Give again; what was spoken before now is not given later."""
+        if self._held is None:
+            return
+        self._held = None
+        for flow in self._flows.values():
+            if not flow.ended:
+                self._emit(flow, flow.timeline.release(self.now))
+
+    def end_segment(self, segment: int, cause: GapCause = GapCause.REDIAL) -> None:
+        """End the tracks of a Peer that is gone.
+
+        Those that were alive leave an open gap with this cause, which ends with the first packet that the
+        next segment brings on the same line, or with the call.
+        """
+        now = self.now
+        self._over.add(segment)
+        for flow in self._flows.values():
+            if flow.track.segment != segment or flow.ended:
+                continue
+            for ordered in flow.order.flush():
+                self._place(flow, ordered)
+            alive = now - flow.last < REDIAL_SECONDS
+            self._finish(flow, flow.last if alive or flow.superseded else now)
+            if not flow.superseded:
+                flow.pending = cause
+
+    def close(self) -> None:
+        """End everything: gaps up to now, and every track."""
+        if self._closed:
+            return
+        self._closed = True
+        now = self.now
+        for flow in self._flows.values():
+            if flow.ended:
+                if flow.pending is not None:
+                    self._emit(flow, flow.timeline.finish(now, flow.pending))
+                continue
+            for ordered in flow.order.flush():
+                self._place(flow, ordered)
+            self._finish(flow, flow.last if flow.superseded else now)
+
+    # ------------------------------------------------------------ inside
+
+    def _open(self, segment: int, mid: str, ssrc: int, kind: str, rate: int, arrival: float) -> _Flow:
+        origin, cause = self._origin(segment, mid, kind, arrival)
+        track = Track(segment, mid, ssrc, kind)
+        timeline: Timeline[Ordered] = Timeline(rate, origin=origin, opening=cause)
+        flow = self._flows[(segment, mid, ssrc)] = _Flow(track, timeline, self._patience, arrival)
+        self._report(TrackStarted(track, max(origin, arrival - self._zero)))
+        if self._held is not None:
+            self._emit(flow, timeline.hold(max(self.now, origin), self._held))
+        self._select(flow)
+        return flow
+
+    def _origin(self, segment: int, mid: str, kind: str, arrival: float) -> tuple[float, GapCause]:
+        """Find from where a new track is accounted for: where its predecessor on the line ended, or 0."""
+        before = [f for f in self._flows.values() if f.track.kind == kind and not f.superseded]
+        for flow in (f for f in before if (f.track.segment, f.track.mid) == (segment, mid)):
+            flow.superseded = True
+            end = flow.last
+            return end, GapCause.DTX if arrival - self._zero - end < DTX_SECONDS else GapCause.MUTED
+        lost = [f for f in before if f.pending is not None and f.track.segment < segment]
+        # The far end may number its lines anew: the same line first, else the one that has waited longest.
+        lost.sort(key=lambda f: (f.track.mid != mid, -f.track.segment))
+        for flow in lost[:1]:
+            cause, flow.pending = flow.pending, None
+            return flow.last, cause or GapCause.REDIAL
+        return 0.0, GapCause.LATE_JOIN
+
+    def _place(self, flow: _Flow, ordered: Ordered) -> None:
+        packet = ordered.packet
+        video = flow.track.kind != "audio"
+        ticks = 0 if video else packet_ticks(packet.payload)
+        if not packet.payload or not (ticks or video):
+            flow.carried += ordered.lost
+            return
+        lost, flow.carried = flow.carried + ordered.lost, 0
+        timestamp = ordered.timestamp = flow.unwrap(packet.timestamp)
+        arrival = packet.arrival - self._zero
+        if not video:
+            new = ordered.restarted
+            self._emit(
+                flow, flow.timeline.place(ordered, timestamp, ticks, arrival, lost=lost, restarted=new)
+            )
+        elif self._held is None:
+            self._emit(flow, [Placed(ordered, round(arrival * flow.timeline.rate), 0)])
+
+    def _emit(self, flow: _Flow, placed: Iterable[Placed[Ordered] | Gap]) -> None:
+        rate, track = flow.timeline.rate, flow.track
+        for found in placed:
+            if isinstance(found, Gap):
+                if track.kind == "video":  # a frame has no duration, so there is no account of it
+                    continue
+                self._report(GapFound(track, found.start / rate, found.end / rate, found.cause))
+                continue
+            if not flow.sinks:
+                continue
+            came = found.item.packet
+            packet = Packet(
+                track,
+                came.payload,
+                found.item.timestamp,
+                found.item.sequence,
+                found.start / rate,
+                found.duration,
+                came.arrival,
+                came.level,
+            )
+            for subscription in flow.sinks:
+                subscription.tap.put(packet)
+
+    def _finish(self, flow: _Flow, end: float) -> None:
+        self._emit(flow, flow.timeline.finish(end))
+        flow.ended = True
+        rate = flow.timeline.rate
+        self._report(TrackEnded(flow.track, flow.timeline.cursor / rate, flow.timeline.audio / rate))
+        self._cut(flow)
+        flow.sinks = []
+
+    def _cut(self, flow: _Flow) -> None:
+        for subscription in flow.sinks:
+            if subscription.decoded:
+                subscription.tap.put(Cut(flow.track))
+
+    def _select(self, flow: _Flow) -> None:
+        wanted = [s for s in self._subscriptions if s.wants(flow.track)]
+        for subscription in flow.sinks:
+            if subscription.decoded and subscription not in wanted:
+                subscription.tap.put(Cut(flow.track))
+        flow.sinks = wanted
+
+    def _subscribe(self, subscription: Subscription) -> Subscription:
+        self._subscriptions.append(subscription)
+        self.reselect()
+        return subscription
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+        for flow in self._flows.values():
+            if subscription in flow.sinks:
+                flow.sinks = [s for s in flow.sinks if s is not subscription]
