@@ -1,0 +1,511 @@
+"""The one websocket to the platform: drives the channels of `channel.py`, reconnects, rejoins.
+
+The only module that imports websockets. The token is part of the address, and websockets keeps the address in
+its log lines and exceptions: nothing of either leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from math import inf
+from random import Random
+from types import TracebackType
+from typing import Self, assert_never
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+
+from voki_bots.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    ProtocolError,
+    SignallingError,
+    VokiError,
+)
+from voki_bots.signalling.channel import Connection
+from voki_bots.signalling.dialling import Dialling
+from voki_bots.signalling.membership import (
+    ChannelEvent,
+    Closed,
+    Errored,
+    Happened,
+    HeartbeatMissed,
+    Joined,
+    Noticed,
+    Received,
+    Reply,
+    Settled,
+    State,
+    Subscription,
+)
+from voki_bots.signalling.payloads import documented
+
+__all__ = ["Channel", "ChannelEvent", "Closed", "Errored", "Joined", "Received", "Reply", "Socket"]
+
+MAX_EVENTS = 4096
+"""Events that may wait for a channel's consumer. Signalling is never dropped: one more closes the channel."""
+
+_CLOSE_TIMEOUT = 1.0  # seconds to wait for the far end's half of a close
+_MAX_SIZE = 8 * 2**20  # the largest message that Phoenix' own servers take
+_TURN = 64  # messages read before others get their turn of the loop
+_MAX_NOTICES = 100
+_log = structlog.get_logger(__name__)
+
+
+class _Connect(connect):
+    """A websocket handshake that follows no redirect, which would carry the token elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class Channel:
+    """One topic of a `Socket`; made by `Socket.channel`.
+
+    Iterate over it to get what happens: `Joined`, `Received`, `Errored`, and finally `Closed`. There is one
+    consumer; what arrives before it begins is kept, up to `MAX_EVENTS`, beyond which the channel is left and
+    the iteration ends with a ProtocolError.
+    """
+
+    def __init__(self, socket: Socket, subscription: Subscription) -> None:
+        self._socket = socket
+        self._subscription = subscription
+        self._events: deque[ChannelEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+        self._error: ProtocolError | None = None
+
+    @property
+    def topic(self) -> str:
+        """For example ``call:42``."""
+        return self._subscription.topic
+
+    @property
+    def joined(self) -> bool:
+        """Whether a push would go out at once."""
+        return self._subscription.state is State.JOINED
+
+    async def join(self) -> object:
+        """Join, and return the platform's response; may be called before the socket is open, and once.
+
+        Raises:
+            JoinRefusedError: The platform does not want us here; the channel is closed.
+            ReplyTimeoutError: No answer yet; the channel goes on trying until `leave`, and says `Joined`.
+            ConnectionLostError: No connection yet (it goes on trying), or the socket or channel was closed.
+            ProtocolError: It was joined before.
+        """
+        self._socket._check()
+        reply = await self._socket._command(lambda c, now: c.join(self._subscription, now))
+        return reply.response
+
+    async def push(self, event: str, payload: Mapping[str, object], *, timeout: float | None = None) -> Reply:
+        """Send, or buffer until joined, and wait for the reply.
+
+        Args:
+            event: One that Voki documents for this topic.
+            payload: Must be JSON.
+            timeout: Seconds from now; by default the socket's.
+
+        Raises:
+            ReplyTimeoutError: No reply came in time; platforms may well not reply at all (Q11).
+            ConnectionLostError: The channel or the socket went away before the reply.
+            ProtocolError: The event is not documented, or the channel was never joined.
+        """
+        self._socket._permit(self.topic, event)
+        self._socket._check()
+        body = dict(payload)
+        return await self._socket._command(
+            lambda c, now: c.push(self._subscription, event, body, now, timeout)
+        )
+
+    def send(self, event: str, payload: Mapping[str, object]) -> None:
+        """Send, or buffer until joined, and forget.
+
+        Raises:
+            ConnectionLostError: The channel is closed, or too much is waiting already.
+            ProtocolError: The event is not documented, or the channel was never joined.
+        """
+        self._socket._permit(self.topic, event)
+        self._socket._send(self._subscription, event, dict(payload))
+
+    async def leave(self) -> None:
+        """Leave; returns when the platform says so, after a timeout, or at once if not joined."""
+        await self._socket._command(lambda c, now: c.leave(self._subscription, now))
+
+    def __aiter__(self) -> AsyncIterator[ChannelEvent]:
+        return self
+
+    async def __anext__(self) -> ChannelEvent:
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+    def _put(self, event: ChannelEvent) -> bool:
+        """Queue an event; False means that the consumer is too far behind."""
+        self._arrived.set()
+        if isinstance(event, Closed):
+            self._ended = True
+        elif self._error is None and len(self._events) >= MAX_EVENTS:
+            self._error = ProtocolError(f"{MAX_EVENTS} events of {self.topic!r} wait for their consumer")
+            return False
+        if self._error is None:
+            self._events.append(event)
+        return True
+
+
+class Socket:
+    """The websocket of one user: an async context manager that connects, and stays connected.
+
+    Args:
+        url: ``wss://host/socket``, with or without ``/websocket``.
+        token: Gives the access token; asked at every attempt to connect, with True if the last was refused.
+        heartbeat: Seconds between heartbeats.
+        timeout: Seconds to wait for replies, joins and for a connection to open.
+        backoff: Seconds between attempts to reconnect, and to rejoin a channel.
+        random: Spreads these delays.
+        versions: Serializer versions to try, in order; None asks for none.
+        max_refusals: Refusals in a row after which the socket gives up.
+        permitted: Whether an event may be pushed to a topic; by default what Voki documents, for an event
+            that a Phoenix channel does not know crashes it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[bool], Awaitable[str]],
+        *,
+        heartbeat: float = 20.0,
+        timeout: float = 10.0,
+        backoff: Sequence[float] = (1, 2, 5, 10),
+        random: Random,
+        versions: Sequence[str | None] = ("2.0.0", "1.0.0", None),
+        max_refusals: int = 3,
+        permitted: Callable[[str, str], bool] = documented,
+    ) -> None:
+        self._dialling = Dialling(
+            url, versions=versions, backoff=backoff, max_refusals=max_refusals, random=random
+        )
+        self._token = token
+        self._timeout = timeout
+        self._permitted = permitted
+        self._connection = Connection(
+            heartbeat=heartbeat,
+            timeout=timeout,
+            rejoin=backoff,
+            spread=lambda delay: delay * random.uniform(0.8, 1.2),
+        )
+        self._channels: dict[Subscription, Channel] = {}
+        self._futures: dict[int, asyncio.Future[Reply]] = {}
+        self._openings: set[asyncio.Future[None]] = set()
+        self._verdict: asyncio.Future[VokiError] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._stirred = asyncio.Event()  # deadlines may have changed
+        self._outbox = asyncio.Event()  # there may be something to write
+        self._hang_up = asyncio.Event()  # this connection is to end
+        self._spare: str | None = None  # a token fetched ahead by replace()
+        self._exited = False
+        self._notices: set[str] = set()
+        # websockets writes the address, and so the token, into its log lines of level DEBUG
+        self._foreign_log = logging.Logger("voki_bots.signalling.websockets", level=logging.WARNING)
+        self._foreign_log.addHandler(logging.NullHandler())
+
+    async def __aenter__(self) -> Self:
+        self._verdict = asyncio.get_running_loop().create_future()
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        self._tasks = [self._group.create_task(self._run()), self._group.create_task(self._watch_deadlines())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exited = True
+        self._connection.close("the socket was closed", self._now())
+        self._deliver()
+        self._fail_openings(ConnectionLostError("the socket was closed"))
+        for task in self._tasks:
+            task.cancel()
+        assert self._group is not None
+        await self._group.__aexit__(None, None, None)  # the body's own error goes its way, not in a group
+
+    async def connected(self) -> None:
+        """Wait until the connection is open.
+
+        Raises:
+            AuthenticationError: The platform refuses us; the socket has given up.
+            ConfigurationError: There is no Phoenix socket at this address; the socket has given up.
+            ConnectionLostError: The platform cannot be reached; the socket goes on trying.
+        """
+        self._check()
+        if self._connection.open:
+            return
+        opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._openings.add(opening)
+        try:
+            await opening
+        finally:
+            self._openings.discard(opening)
+
+    def channel(
+        self, topic: str, params: Mapping[str, object] | Callable[[], Mapping[str, object]] | None = None
+    ) -> Channel:
+        """Make a channel; nothing is sent before `Channel.join`. `params` may be computed at every join."""
+        if not callable(params):
+            fixed = dict(params or {})
+            params = lambda: fixed  # noqa: E731 - a closure over a copy, so that later changes do not matter
+        subscription = self._connection.subscribe(topic, params)
+        self._channels[subscription] = channel = Channel(self, subscription)
+        return channel
+
+    async def failed(self) -> VokiError:
+        """Wait until the socket gives up for good, and say why: AuthenticationError or ConfigurationError."""
+        assert self._verdict is not None, "the socket was not entered"
+        return await asyncio.shield(self._verdict)
+
+    async def replace(self) -> None:
+        """Fetch a fresh token, then break the connection and connect anew at once.
+
+        Raises:
+            SignallingError: What the token's source raises; the connection is then left alone.
+        """
+        self._check()
+        self._spare = await self._token(True)
+        self._hang_up.set()
+
+    async def ping(self) -> float:
+        """Measure the seconds of one round trip.
+
+        Raises:
+            ConnectionLostError: Not connected.
+            ReplyTimeoutError: No reply.
+        """
+        self._check()
+        began = self._now()
+        await self._command(lambda c, now: c.ping(now))
+        return self._now() - began
+
+    # ------------------------------------------------------------ for Channel
+
+    def _permit(self, topic: str, event: str) -> None:
+        if not self._permitted(topic, event):
+            raise ProtocolError(f"Voki documents no event {event!r} that a client sends to {topic!r}")
+
+    async def _command(self, issue: Callable[[Connection, float], int]) -> Reply:
+        """Give the machine a command, and wait for what its ticket settles with."""
+        ticket = issue(self._connection, self._now())
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._futures[ticket] = future
+        self._pump()
+        try:
+            return await future
+        finally:
+            if self._futures.pop(ticket, None) is not None:
+                self._connection.cancel(ticket)
+            if future.done() and not future.cancelled():
+                future.exception()  # we may have been cancelled between its coming and our waking
+
+    def _send(self, subscription: Subscription, event: str, payload: Mapping[str, object]) -> None:
+        self._connection.send(subscription, event, payload, self._now())
+        self._pump()
+
+    # ------------------------------------------------------------ inside
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _check(self) -> None:
+        if self._verdict is not None and self._verdict.done():
+            raise self._verdict.result()
+        if self._exited:
+            raise ConnectionLostError("the socket was closed")
+
+    def _pump(self) -> None:
+        self._deliver()
+        self._stirred.set()
+
+    def _deliver(self) -> None:
+        """Pass on what the machine says."""
+        for output in self._connection.events():
+            match output:
+                case Settled(ticket, outcome):
+                    self._settle(ticket, outcome)
+                case Happened(subscription, event):
+                    self._happened(subscription, event)
+                case HeartbeatMissed():
+                    self._hang_up.set()
+                case Noticed(text):
+                    if text not in self._notices and len(self._notices) < _MAX_NOTICES:
+                        self._notices.add(text)
+                        _log.warning("signalling.noticed", what=text)
+                case _:
+                    assert_never(output)
+        self._outbox.set()
+
+    def _settle(self, ticket: int, outcome: Reply | SignallingError) -> None:
+        future = self._futures.pop(ticket, None)
+        if future is None or future.done():
+            return
+        if isinstance(outcome, Reply):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+
+    def _happened(self, subscription: Subscription, event: ChannelEvent) -> None:
+        channel = self._channels.get(subscription)
+        if isinstance(event, Closed):
+            self._channels.pop(subscription, None)
+        if channel is not None and not channel._put(event):
+            _log.error("signalling.consumer_behind", topic=subscription.topic, events=MAX_EVENTS)
+            self._connection.leave(subscription, self._now())
+            self._stirred.set()
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            self._stirred.clear()
+            due = self._connection.next_wake()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due == inf else max(0.0, due - self._now())):
+                    await self._stirred.wait()
+            self._connection.wake(self._now())
+            self._deliver()
+
+    async def _run(self) -> None:
+        """Connect, converse, wait, and again, until the verdict."""
+        while True:
+            delay, why = await self._attend()
+            if (verdict := self._dialling.verdict) is not None:
+                break
+            if delay > 0:
+                self._fail_openings(why)
+                _log.info("socket.retrying", url=self._dialling.shown, delay=round(delay, 2), why=str(why))
+            self._connection.lost(str(why), self._now())
+            self._pump()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hang_up.wait()  # replace() ends the wait
+        _log.error("socket.gave_up", url=self._dialling.shown, why=str(verdict))
+        assert self._verdict is not None
+        self._verdict.set_result(verdict)
+        self._connection.close(str(verdict), self._now())
+        self._fail_openings(verdict)
+        self._pump()
+
+    async def _attend(self) -> tuple[float, VokiError]:
+        """Make one attempt and see it to its end; say how long to wait, and what went wrong."""
+        dialling = self._dialling
+        token, self._spare = self._spare, None
+        try:
+            token = token or await self._token(dialling.fresh)
+        except AuthenticationError as error:
+            return dialling.unauthorised(error), error
+        except ConfigurationError as error:
+            dialling.verdict = error
+            return 0.0, error
+        except SignallingError as error:
+            return dialling.failed(), error
+        websocket, status, why = await self._open(dialling.url(token))
+        if websocket is None:
+            return (dialling.failed() if status is None else dialling.rejected(status)), ConnectionLostError(
+                why
+            )
+        dialling.opened()
+        began = self._now()
+        self._hang_up.clear()
+        self._connection.opened(dialling.version, began)
+        _log.info("socket.opened", url=dialling.shown, version=dialling.version)
+        for opening in self._openings:
+            if not opening.done():
+                opening.set_result(None)
+        self._pump()
+        await self._converse(websocket)
+        self._hang_up.clear()
+        code, reason = websocket.close_code, websocket.close_reason or ""
+        _log.info("socket.closed", url=dialling.shown, code=code, reason=reason[:100])
+        lost = ConnectionLostError(
+            f"the connection to {dialling.shown} ended ({code})", code=code, reason=reason
+        )
+        return (0.0 if self._spare else dialling.closed(self._now() - began)), lost
+
+    async def _open(self, url: str) -> tuple[ClientConnection | None, int | None, str]:
+        """Connect: a websocket, or the HTTP status of the refusal, or neither, with the reason."""
+        shown = self._dialling.shown
+        try:
+            websocket = await _Connect(
+                url,
+                compression=None,
+                proxy=None,  # by default websockets reads the environment
+                open_timeout=self._timeout,
+                ping_interval=None,  # the heartbeat is Phoenix' own
+                close_timeout=_CLOSE_TIMEOUT,
+                max_size=_MAX_SIZE,
+                logger=self._foreign_log,
+            )
+        except InvalidStatus as error:
+            status = error.response.status_code
+            return None, status, f"{shown} answered with HTTP {status}"
+        except TimeoutError:
+            return None, None, f"{shown} did not answer within {self._timeout:g} s"
+        except OSError as error:
+            return None, None, f"{shown} cannot be reached: {error.strerror or type(error).__name__}"
+        except (InvalidHandshake, InvalidURI, EOFError) as error:
+            return None, None, f"{shown} does not speak websocket ({type(error).__name__})"
+        return websocket, None, ""
+
+    async def _converse(self, websocket: ClientConnection) -> None:
+        """Read and write until either end hangs up; leaves the connection closed."""
+        reader = asyncio.create_task(self._read(websocket))
+        others = [asyncio.create_task(self._write(websocket)), asyncio.create_task(self._hang_up.wait())]
+        try:
+            await asyncio.wait([reader, *others], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._connection.lost("the connection ended", self._now())
+            self._pump()
+            # The reader goes on meanwhile: websockets cannot finish a close that nobody reads.
+            try:
+                async with asyncio.timeout(2 * _CLOSE_TIMEOUT):
+                    await websocket.close(1000)
+            except TimeoutError:
+                _log.debug("socket.close_timed_out", url=self._dialling.shown)
+            finally:
+                websocket.transport.abort()
+                for task in (reader, *others):
+                    task.cancel()
+                ends = await asyncio.gather(reader, *others, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def _read(self, websocket: ClientConnection) -> None:
+        with contextlib.suppress(WebSocketException):
+            count = 0
+            async for data in websocket:
+                self._connection.receive(data, self._now())
+                self._pump()
+                count += 1
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)  # a flood must not starve the consumers
+
+    async def _write(self, websocket: ClientConnection) -> None:
+        with contextlib.suppress(WebSocketException):
+            while True:
+                self._outbox.clear()
+                for message in self._connection.outgoing():
+                    await websocket.send(message)
+                await self._outbox.wait()
+
+    def _fail_openings(self, error: VokiError) -> None:
+        for opening in self._openings:
+            if not opening.done():
+                opening.set_exception(error)
