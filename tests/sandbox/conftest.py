@@ -12,9 +12,9 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
-from voki_bots.sandbox.loopback import gather_on
 from voki_bots.sandbox.ogg import write_packets
 from voki_bots.sandbox.options import SandboxOptions
+from voki_bots.sandbox.paths import close_connection, gather_on
 from voki_bots.sandbox.server import Sandbox
 
 
@@ -132,7 +132,7 @@ class Bot:
         await self._signal()
         self._following = asyncio.create_task(self._follow())
         if old is not None:
-            await old.close()
+            await close_connection(old)
 
     async def listen(self):
         """Wait for the server's offer."""
@@ -168,7 +168,7 @@ class Bot:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
         if self.pc is not None:
-            await self.pc.close()
+            await close_connection(self.pc)
 
 
 @pytest.fixture
@@ -210,12 +210,16 @@ async def world():
             made.call = await control("POST", "/calls", people=list(people), **rest)
             return made.call
 
+        async def up():
+            people = made.sandbox.platform.rooms[made.call["call_id"]].people.values()
+            await until(lambda: all(person.connected.is_set() for person in people))
+
         async def bot(call_id=None):
             attending = Bot(await client(), call_id or made.call["call_id"])
             stack.push_async_callback(attending.close)
             attending.joined = await attending.join()
             return attending
 
-        vars(made).update(start=start, control=control, api=api, client=client, make=call, bot=bot)
+        vars(made).update(start=start, control=control, api=api, client=client, make=call, bot=bot, up=up)
         made.until, made.decode, made.decode_file, made.correlation = until, decode, decode_file, correlation
         yield made

@@ -96,12 +96,13 @@ class Accounts:
     def access_token(self, user: User) -> str:
         """Issue a JWT with the claims Voki documents (sub, tenant, role, exp) and an id."""
         token_id = self.new_id()
+        expires = self._wall() + self._access_life
         self._issued.setdefault(user.user_id, set()).add(token_id)
         claims = {
             "sub": user.user_id,
             "tenant": self.tenant,
             "role": user.role,
-            "exp": math.ceil(self._wall() + self._access_life),
+            "exp": math.ceil(expires) if self._access_life >= 1 else round(expires, 3),
             "jti": token_id,
         }
         head = _base64(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())

@@ -15,10 +15,10 @@ from aiortc.rtp import RtpPacket
 
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
 from .accounts import User
-from .loopback import gather_on
 from .ogg import write_packets
+from .paths import close_connection, gather_on
 from .script import PersonScript
-from .sfu import Say, close_connection, new_connection, take_packets
+from .sfu import Say, new_connection, take_packets
 from .streams import OutgoingStream
 from .tasks import Tasks
 

@@ -8,7 +8,6 @@ It resembles a measured Elixir SFU where Voki's documents are silent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,8 +21,8 @@ from aiortc.sdp import candidate_from_sdp
 
 from ..units import SAMPLE_RATE
 from .certificates import use_rsa_certificate
-from .loopback import connections, gather_on
 from .options import Switches
+from .paths import close_connection, fall_silent, gather_on
 from .sdp import Stream, candidates, spoken, ufrag_of
 from .streams import Forward, OutgoingStream, Publisher
 from .tasks import Tasks
@@ -41,13 +40,6 @@ def new_connection(addresses: Sequence[str], *, rsa: bool = False) -> RTCPeerCon
     if rsa:
         use_rsa_certificate(pc)
     return pc
-
-
-async def close_connection(pc: RTCPeerConnection) -> None:
-    """Close `pc`, whatever happens to the caller: a close that is cancelled never finishes."""
-    closing = asyncio.ensure_future(pc.close())
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(closing), 5)
 
 
 def take_packets(receiver: Any, take: Callable[[RtpPacket], Any]) -> None:
@@ -375,29 +367,10 @@ class Leg:
         return pc
 
     def kill(self, *, close: bool = False) -> None:
-        """End this end of the path without a word: no STUN answers, no packets, no close_notify.
-
-        Args:
-            close: Close the sockets too, so that the far end's packets meet a closed port.
-        """
+        """Let this end of the path fall silent, or close its sockets too; nobody is told."""
         self.dead = True
-        if self._pc is None:
-            return
-
-        def ignore(*_: Any) -> None: ...
-
-        async def nowhere(*_: Any) -> None: ...
-
-        for transceiver in self._pc.getTransceivers():
-            path: Any = transceiver.receiver.transport.transport
-            path._send = nowhere
-        for connection in connections(self._pc):
-            connection.request_received = ignore
-            connection.data_received = ignore
-            if (consent := connection._query_consent_task) is not None:
-                consent.cancel()
-            for protocol in connection._protocols if close else ():
-                protocol.transport.abort()
+        if self._pc is not None:
+            fall_silent(self._pc, close=close)
 
     async def close(self) -> None:
         """End this leg."""
