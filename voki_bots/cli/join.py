@@ -70,6 +70,7 @@ def join(
     from voki_bots.service import telemetry
 
     settings = reading.load(config, _asked(plugin), otherwise=_recorder(), tenant=tenant)
+    settings.voki.secret()
     chosen, plugins = _chosen(settings, bot, plugin)
     check(chosen, plugins)
     archive = output or _archive(settings, plugins)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -47,7 +48,8 @@ def _print(offer: Offer) -> None:
     typer.echo(f"{typer.style(shown(offer.name), bold=True)}  {shown(offer.package)}{state}")
     typer.echo(f"    {shown(offer.summary)}")
     for setting in _settings(offer):
-        default = "required" if setting["required"] else f"default {json.dumps(setting['default'])}"
+        value = "none" if setting["default"] is None else json.dumps(setting["default"], ensure_ascii=False)
+        default = "required" if setting["required"] else f"default {value}"
         typer.echo(f"    {setting['name']}: {setting['type']}, {default}")
         if setting["description"]:
             typer.echo(f"        {shown(setting['description'])}")
@@ -71,21 +73,20 @@ def _settings(offer: Offer) -> list[dict[str, Any]]:
 
 
 def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
-    default = None if field.is_required() else field.get_default(call_default_factory=False)
+    from pydantic_core import to_jsonable_python
+
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
     return {
         "name": field.alias or name,
         "type": _type(field.annotation),
         "required": field.is_required(),
-        "default": default if isinstance(default, bool | int | float | None) else str(default),
+        "default": to_jsonable_python(default, fallback=str),
         "description": field.description or "",
     }
 
 
 def _type(annotation: object) -> str:
     """Name a type as a reader of TOML understands it: ``pathlib.Path | None`` is ``Path | None``."""
-    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+    if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
-    words = shown(annotation).replace("typing.", "")
-    return " ".join(
-        word.rpartition(".")[2] if "." in word and "[" not in word else word for word in words.split()
-    )
+    return re.sub(r"\b\w+\.", "", shown(annotation))

@@ -108,7 +108,11 @@ def attend(settings: Settings, *, log: str | None = None) -> None:
     Args:
         settings: What to run.
         log: ``json`` or ``console``; None takes what the settings say.
+
+    Raises:
+        VokiError: See `voki_bots.service.run.serve`; also without a password, before anything starts.
     """
+    settings.voki.secret()
     from voki_bots.service import telemetry
     from voki_bots.service.run import serve
 

@@ -1,0 +1,149 @@
+"""Looking at an archive."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voki_bots.archive.folder import CallFolder
+from voki_bots.calls import (
+    Attribution,
+    Call,
+    CallJoined,
+    CallLeft,
+    GapCause,
+    GapFound,
+    Participant,
+    ParticipantJoined,
+    Role,
+    Track,
+    TrackAttributed,
+    TrackEnded,
+    TrackStarted,
+)
+from voki_bots.media.containers import OggOpusWriter
+from voki_bots.media.opus import Encoder
+
+ANA = Participant("u-1", "Ana\x1b[2J", Role.CUSTOMER)
+TRACK = Track(0, "1", 4711)
+
+
+def speak(path: Path, spans: list[tuple[float, float]]) -> None:
+    """Write a tone at each span of seconds; between them there are no packets."""
+    encoder, writer = Encoder(48_000), OggOpusWriter(path)
+    for start, end in spans:
+        for at in range(round(start * 50), round(end * 50)):
+            time = (np.arange(960) + at * 960) / 48_000
+            pcm = (8000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+            writer.write(encoder.encode(pcm), at * 960, 960)
+    writer.close()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Ten seconds of a call: Ana is on a track from 2 s on, speaks, is lost from 4 s to 6 s, speaks."""
+    now = 0.0
+    folder = CallFolder.open(
+        tmp_path / "archive",
+        Call("acme", "5f3c"),
+        "minutes",
+        clock=lambda: now,
+        wall=lambda: datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=now),
+    )
+    folder.record(CallJoined(Call("acme", "5f3c"), "u-bot"))
+    folder.record(ParticipantJoined(ANA))
+    now = 2.0
+    folder.record(TrackStarted(TRACK, 2.0))
+    folder.record(GapFound(TRACK, 0.0, 2.0, GapCause.LATE_JOIN))
+    folder.record(TrackAttributed(TRACK, Attribution(ANA, 0.8, "elimination")))
+    folder.record("track_file", track=str(TRACK), path="tracks/customer-1.0.opus", codec="opus")
+    (folder.directory / "tracks").mkdir(mode=0o700)
+    speak(folder.directory / "tracks/customer-1.0.opus", [(0, 2), (4, 8)])
+    now = 10.0
+    folder.record(GapFound(TRACK, 4.0, 6.0, GapCause.LOST))
+    folder.record(TrackEnded(TRACK, 10.0, 6.0))
+    folder.record(CallLeft("the call ended: completed"))
+    folder.seal()
+    return tmp_path / "archive"
+
+
+def test_list_names_every_call(voki_bots: Any, archive: Path) -> None:
+    """One object for each call, with what one wants to know first."""
+    (call,) = json.loads(voki_bots("recordings", "list", archive, "--json").stdout)
+    assert {
+        name: call[name] for name in ("tenant", "call", "bot", "duration", "sealed", "sound", "tracks")
+    } == {
+        "tenant": "acme",
+        "call": "5f3c",
+        "bot": "minutes",
+        "duration": 10.0,
+        "sealed": True,
+        "sound": True,
+        "tracks": 1,
+    }
+
+
+@pytest.mark.parametrize("below", ["", "acme", "acme/5f3c"])
+def test_a_folder_of_any_depth_will_do(voki_bots: Any, archive: Path, below: str) -> None:
+    """DIR is an archive, a tenant in it, or one call."""
+    assert len(json.loads(voki_bots("recordings", "list", archive / below, "--json").stdout)) == 1
+
+
+def test_the_table_shows_the_call(voki_bots: Any, archive: Path) -> None:
+    """Without `--json` there is a table for people."""
+    said = voki_bots("recordings", "list", archive).stdout
+    assert all(word in said for word in ("5f3c", "acme", "0:10", "sealed"))
+
+
+def test_the_picture_shows_speech_and_gaps(voki_bots: Any, archive: Path) -> None:
+    """One sign a second: late, late, loud, loud, lost, lost, loud …"""
+    said = voki_bots("recordings", "show", archive, "--width", "10").stdout
+    (drawn,) = [line[-10:] for line in said.splitlines() if line.startswith(r"Ana\x1b[2J ") and "--" in line]
+    assert (drawn[:2], set(drawn[2:4]) | set(drawn[6:]), drawn[4:6]) == ("--", {"▇"}, "xx")
+
+
+def test_names_from_the_network_cannot_control_the_terminal(voki_bots: Any, archive: Path) -> None:
+    """An escape sequence in a name is shown, not obeyed."""
+    assert "\x1b" not in voki_bots("recordings", "show", archive).stdout
+
+
+def test_show_lists_gaps_and_files(voki_bots: Any, archive: Path) -> None:
+    """Each gap with its cause, each file with its checksum."""
+    said = voki_bots("recordings", "show", archive).stdout
+    assert "4.00 –     6.00 s  lost" in said and "tracks/customer-1.0.opus" in said
+
+
+def test_a_sidecar_cannot_make_us_read_elsewhere(voki_bots: Any, archive: Path) -> None:
+    """A file outside the call's folder is not opened, whatever the sidecar says."""
+    sidecar = archive / "acme/5f3c/call.json"
+    sidecar.write_text(sidecar.read_text().replace("tracks/customer-1.0.opus", "../../../../etc/passwd"))
+    assert "~~xx~~~~" in voki_bots("recordings", "show", archive, "--width", "10").stdout
+
+
+def test_verify_is_0_if_all_holds(voki_bots: Any, archive: Path) -> None:
+    """An untouched archive is sound."""
+    said = voki_bots("recordings", "verify", archive)
+    assert (said.exit_code, said.stdout.split()[0]) == (0, "ok")
+
+
+def test_verify_names_what_was_changed(voki_bots: Any, archive: Path) -> None:
+    """One changed byte is exit code 1, and the file is named."""
+    file = archive / "acme/5f3c/tracks/customer-1.0.opus"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    said = voki_bots("recordings", "verify", archive)
+    assert (said.exit_code, "tracks/customer-1.0.opus was changed" in said.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["list", "show", "verify"])
+def test_a_directory_that_is_not_there_is_usage(voki_bots: Any, command: str) -> None:
+    """A mistyped DIR is told as such."""
+    said = voki_bots("recordings", command, "nowhere")
+    assert (said.exit_code, said.stderr) == (2, "error: DIR: there is no directory 'nowhere'\n")
+
+
+def test_there_is_nothing_to_prove_in_an_empty_directory(voki_bots: Any, tmp_path: Path) -> None:
+    """`verify` does not call sound what is not there."""
+    assert voki_bots("recordings", "verify", tmp_path).exit_code == 2
