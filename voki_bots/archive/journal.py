@@ -34,7 +34,7 @@ AHEAD = 1.0
 UNREADABLE = "unreadable"
 """The type given to a line that is no JSON object; it has no hash."""
 
-_RESERVED = frozenset({"seq", "utc", "type", "prev", "hash"})
+_RESERVED = frozenset({"seq", "at", "utc", "type", "prev", "hash"})
 
 
 class Journal:
@@ -71,7 +71,7 @@ class Journal:
         self._closed = False
         if cut:
             at = self.found[-1].get("at", 0.0) if self.found else 0.0
-            self.found.append(self._append("journal_repaired", {"cut_bytes": cut}, at))
+            self.found.append(self.append_at(at, "journal_repaired", cut_bytes=cut))
 
     def append(self, type_: str, /, **facts: Any) -> Line:
         """Write one line and return it.
@@ -90,11 +90,15 @@ class Journal:
             now = round(float(at), 6)
         elif at is not None:
             facts["at_"] = at
-        return self._append(type_, facts, now)
+        return self.append_at(now, type_, **facts)
 
-    def _append(self, type_: str, facts: Mapping[str, Any], at: float) -> Line:
+    def append_at(self, at: float, type_: str, /, **facts: Any) -> Line:
+        """Write one line about something that is known to have happened at another time than now.
+
+        See `append`; `at` is seconds of call time.
+        """
         with self._lock:
-            line: Line = {"seq": self.lines + 1, "at": at, "utc": _iso(self._wall()), "type": type_}
+            line: Line = {"seq": self.lines + 1, "at": round(at, 6), "utc": _iso(self._wall()), "type": type_}
             for name, value in facts.items():
                 line[name + "_" if name in _RESERVED else name] = _plain(value)
             line["prev"] = self.head

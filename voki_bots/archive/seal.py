@@ -14,6 +14,7 @@ from typing import Any
 
 from voki_bots.archive.journal import Journal, Line, check_chain, read_journal
 from voki_bots.archive.layout import ASIDE, JOURNAL, SIDECAR, sync_directory, write_aside, writing
+from voki_bots.archive.recover import missing_lines
 from voki_bots.archive.sidecar import fold
 
 _CHUNK = 1 << 20
@@ -51,9 +52,10 @@ class ListedCall:
 def seal(directory: Path, *, wall: Callable[[], datetime] | None = None) -> dict[str, Any]:
     """Finish a folder that nobody writes to any more; also what a crash left.
 
-    All files are hashed, the journal takes a `sealed` line that lists them, and the sidecar is written
-    from it. Everything is on the disk when this returns. What is no regular file (a link, a pipe) is left
-    out, and `verify` will tell of it. A sealed folder that did not change stays as it is.
+    Tracks that a crash cut off are ended where their files end, all files are hashed, the journal takes a
+    `sealed` line that lists them, and the sidecar is written from it. Everything is on the disk when this
+    returns. What is no regular file (a link, a pipe) is left out, and `verify` will tell of it. A sealed
+    folder that did not change stays as it is.
     It reads every file: call it off the event loop.
 
     Args:
@@ -78,6 +80,8 @@ def seal(directory: Path, *, wall: Callable[[], datetime] | None = None) -> dict
 
 def seal_with(journal: Journal, directory: Path) -> dict[str, Any]:
     """Finish a folder whose journal is open already. See `seal`."""
+    for at, type_, facts in missing_lines(directory, fold(read_journal(journal.path))):
+        journal.append_at(at, type_, **facts)
     with writing(directory):
         regular = [path for path in _files(directory) if stat.S_ISREG(path.lstat().st_mode)]
         files = [_facts(path, directory, durable=True) for path in regular]

@@ -68,6 +68,7 @@ class _Track:
     file: str | None = None
     file_start: float | None = None
     codec: str | None = None
+    recovered: bool = False
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
     def violations(self, *, over: bool) -> list[str]:
@@ -248,6 +249,7 @@ class Fold:
     def _track_ended(self, line: Mapping[str, Any]) -> None:
         track = self._track(line)
         track.end, track.audio = float(line["at"]), float(line["audio"])
+        track.recovered = bool(line.get("recovered", False))
 
     def _track_attributed(self, line: Mapping[str, Any]) -> None:
         said, track = line["attribution"], self._track(line)

@@ -1,0 +1,70 @@
+"""Ending the tracks that a crash cut off, from what their files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from voki_bots.calls import GapCause
+from voki_bots.units import to_seconds
+
+_LEAST = 0.001
+
+
+def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """Say what the journal lacks about tracks that have a beginning and no end.
+
+    What neither the file nor a journalled gap accounts for was received, but not yet written when the
+    crash came: a gap with the cause `stalled`.
+
+    Args:
+        directory: The folder of the call.
+        sidecar: The fold of its journal.
+
+    Yields:
+        Call time, type and facts of lines to append: `gap_found` and `track_ended`, with ``recovered=True``.
+    """
+    for track in sidecar["tracks"]:
+        if track["start"] is None or track["end"] is not None or track["kind"] != "audio":
+            continue
+        packets = _packets(directory, track)
+        if packets is None:
+            continue
+        audio = sum(end - start for start, end in packets)
+        gaps = [(gap["start"], gap["end"]) for gap in track["gaps"]]
+        covered = sorted([*packets, *gaps])
+        begin = min([track["start"], *(start for start, _ in covered)])
+        end = max([track["start"], *(end for _, end in covered)])
+        facts = {"track": track["id"], "recovered": True}
+        for start, stop in _uncovered(covered, begin):
+            yield stop, "gap_found", facts | {"start": start, "end": stop, "cause": str(GapCause.STALLED)}
+        yield end, "track_ended", facts | {"audio": audio}
+
+
+def _packets(directory: Path, track: Mapping[str, Any]) -> list[tuple[float, float]] | None:
+    """Read the spans of call time that a track's file holds; None if there is no such file."""
+    # Listing and verifying calls need no codec, so it is loaded only here.
+    from voki_bots.media.containers import read_opus
+    from voki_bots.media.opus import packet_ticks
+
+    if not isinstance(track["file"], str) or not isinstance(track["file_start"], int | float):
+        return None
+    path = (directory / track["file"]).resolve()
+    if not path.is_relative_to(directory.resolve()) or not path.is_file():
+        return None
+    try:
+        found = read_opus(path)
+    except (OSError, ValueError):
+        return None
+    zero = float(track["file_start"])
+    return [(zero + to_seconds(at), zero + to_seconds(at + packet_ticks(payload))) for at, payload in found]
+
+
+def _uncovered(covered: Iterable[tuple[float, float]], begin: float) -> Iterator[tuple[float, float]]:
+    """Find what lies between sorted spans, from `begin` on."""
+    reached = begin
+    for start, end in covered:
+        if start - reached > _LEAST:
+            yield reached, start
+        reached = max(reached, end)
