@@ -94,7 +94,7 @@ def call_event(event: str, payload: object) -> SignalEvent | None:
             person = _participant(body)
             return ParticipantLeft(person) if person else None
         case "call_ended":
-            return CallEnded(_text(body.get("reason")) or "unknown")
+            return CallEnded(clean_text(body.get("reason")) or "unknown")
         case _:
             return None
 
@@ -130,9 +130,9 @@ def _candidate(body: Mapping[Any, Any]) -> CandidateReceived | None:
 
 def _supervision(mode: str, what: str, body: Mapping[Any, Any]) -> SupervisionStarted | SupervisionStopped:
     # Without a usable id too: whoever guards a microphone must hear of every change (design section 10).
-    supervisor = _id(body.get("supervisor_id")) or _id(body.get("user_id")) or ""
+    supervisor = clean_id(body.get("supervisor_id")) or clean_id(body.get("user_id")) or ""
     if what == "start":
-        name = _text(body.get("supervisor_name")) or _text(body.get("name"))
+        name = clean_text(body.get("supervisor_name")) or clean_text(body.get("name"))
         return SupervisionStarted(Supervision(mode), supervisor, name)
     return SupervisionStopped(Supervision(mode), supervisor)
 
@@ -141,11 +141,16 @@ def _participant(body: Mapping[Any, Any]) -> Participant | None:
     """Read a participant; a customer may have no user id, and then role and name stand for it (Q26)."""
     if isinstance(inner := body.get("participant", body.get("user")), Mapping):
         body = inner
-    name, role = _text(body.get("name")) or _text(body.get("user_name")), _text(body.get("role"))
-    key = _id(body.get("user_id")) or _id(body.get("id")) or _id(body.get("participant_id"))
+    name, role = (
+        clean_text(body.get("name")) or clean_text(body.get("user_name")),
+        clean_text(body.get("role")),
+    )
+    key = clean_id(body.get("user_id")) or clean_id(body.get("id")) or clean_id(body.get("participant_id"))
     if key is None and not name and not role:
         return None
-    return Participant(key or _id(f"{role or 'unknown'}+{name}"[:200]) or "unknown+", name, Role.parse(role))
+    return Participant(
+        key or clean_id(f"{role or 'unknown'}+{name}"[:200]) or "unknown+", name, Role.parse(role)
+    )
 
 
 # ---------------------------------------------------------------- in: queue:, notification:
@@ -176,7 +181,7 @@ def _queue_event(department_id: str, event: str, body: Mapping[Any, Any]) -> Ser
         return QueueUpdated(
             department_id, _count(body.get("queue_size")), seconds, _count(body.get("online_agents"))
         )
-    call_id = _id(body.get("call_id"))
+    call_id = clean_id(body.get("call_id"))
     if call_id is None:
         return None
     match event:
@@ -184,15 +189,15 @@ def _queue_event(department_id: str, event: str, body: Mapping[Any, Any]) -> Ser
             return CustomerQueued(
                 department_id,
                 call_id,
-                _text(body.get("customer_name")),
+                clean_text(body.get("customer_name")),
                 _count(body.get("position")),
                 _count(body.get("queue_size")),
             )
         case "customer_left":
-            return CustomerDequeued(department_id, call_id, _text(body.get("reason")))
+            return CustomerDequeued(department_id, call_id, clean_text(body.get("reason")))
         case "call_assigned":
             return CallAssigned(
-                department_id, call_id, _id(body.get("user_id")) or "", _text(body.get("user_name"))
+                department_id, call_id, clean_id(body.get("user_id")) or "", clean_text(body.get("user_name"))
             )
         case _:
             return None
@@ -200,25 +205,25 @@ def _queue_event(department_id: str, event: str, body: Mapping[Any, Any]) -> Ser
 
 def _notification_event(user_id: str, event: str, body: Mapping[Any, Any]) -> ServiceEvent | None:
     if event == "new_notification":
-        kind = _text(body.get("type"))
+        kind = clean_text(body.get("type"))
         inner = body.get("data")
-        call_id = _id(inner.get("call_id")) if isinstance(inner, Mapping) else None
+        call_id = clean_id(inner.get("call_id")) if isinstance(inner, Mapping) else None
         if not kind:
             return None
         return NotificationReceived(
             user_id,
             kind,
-            _text(body.get("title")),
-            _text(body.get("body")),
-            call_id or _id(body.get("call_id")),
+            clean_text(body.get("title")),
+            clean_text(body.get("body")),
+            call_id or clean_id(body.get("call_id")),
         )
-    if event == "appointment_reminder" and (appointment_id := _id(body.get("appointment_id"))):
+    if event == "appointment_reminder" and (appointment_id := clean_id(body.get("appointment_id"))):
         return AppointmentReminded(
             user_id,
             appointment_id,
-            _text(body.get("title")),
-            _text(body.get("scheduled_at")),
-            _text(body.get("customer_name")),
+            clean_text(body.get("title")),
+            clean_text(body.get("scheduled_at")),
+            clean_text(body.get("customer_name")),
             _count(body.get("minutes_until")),
         )
     return None
@@ -231,13 +236,14 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _id(value: object) -> str | None:
+def clean_id(value: object) -> str | None:
+    """An id from the network if it is usable; numbers become strings."""
     if _is_int(value):
         value = str(value)
     return value if isinstance(value, str) and problem_with_id(value) is None else None
 
 
-def _text(value: object) -> str:
+def clean_text(value: object) -> str:
     """Text fit for a log or a page; what is no string is no text."""
     return _UNPRINTABLE.sub(" ", value[:MAX_TEXT]).strip() if isinstance(value, str) else ""
 

@@ -240,6 +240,11 @@ class Socket:
         assert self._group is not None
         await self._group.__aexit__(None, None, None)  # the body's own error goes its way, not in a group
 
+    @property
+    def open(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection.open
+
     async def connected(self) -> None:
         """Wait until the connection is open.
 
