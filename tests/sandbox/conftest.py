@@ -120,30 +120,42 @@ class Bot:
 
             transceiver.receiver._handle_rtp_packet = take
 
-    async def offer(self, direction="recvonly"):
+    async def offer(self, direction="recvonly", extra=(), trickle=False):
         old, self._known = self.pc, len(self.client.events("signal"))
         self._new()
         if self._following is not None:
             self._following.cancel()
-        self.pc.addTransceiver("audio", direction=direction)
+        for kind in ("audio", *extra):
+            self.pc.addTransceiver(kind, direction=direction)
         gather_on(self.pc, ["127.0.0.1"])
         await self.pc.setLocalDescription(await self.pc.createOffer())
         self._hook()
-        await self._signal()
+        await self._signal(trickle=trickle)
         self._following = asyncio.create_task(self._follow())
         if old is not None:
             await close_connection(old)
 
-    async def listen(self):
-        """Wait for the server's offer."""
-        self._known = 0
+    async def listen(self, known=0):
+        """Wait for the server's next offer, with a new connection."""
+        self._known = known
         self._new()
         self._following = asyncio.create_task(self._follow())
 
-    async def _signal(self):
+    async def _signal(self, trickle=False):
         local = self.pc.localDescription
-        payload = {"type": local.type, "sdp": local.sdp}
-        await self.client.push(self.topic, "signal", payload, self.join_ref)
+        lines = local.sdp.split("\r\n")
+        candidates = [line[2:] for line in lines if trickle and line.startswith("a=candidate:")]
+        unsaid = ("a=candidate", "a=end-of-candidates") if trickle else ("a=none",)
+        sdp = "\r\n".join(line for line in lines if not line.startswith(unsaid))
+        for candidate in candidates:
+            payload = {"candidate": candidate, "sdpMid": "0", "sdpMLineIndex": 0}
+            await self.client.push(self.topic, "ice_candidate", payload, self.join_ref)
+        await self.client.push(self.topic, "signal", {"type": local.type, "sdp": sdp}, self.join_ref)
+
+    async def reoffer(self):
+        self.pc.addTransceiver("audio", direction="recvonly")
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        await self._signal()
 
     async def _follow(self):
         while True:

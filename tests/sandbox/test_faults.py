@@ -2,6 +2,9 @@
 
 import pytest
 
+from voki_bots.sandbox.paths import close_connection
+from voki_bots.sandbox.sdp import ufrag_of
+
 ANA = {"name": "Ana", "role": "attendant", "speech": "pt"}
 
 
@@ -100,6 +103,19 @@ async def test_after_kill_ice_a_new_offer_gets_a_new_connection(world):
     await bot.offer()
     await bot.hears(20)
     assert (await bots(world))[0]["connections"] == 2
+
+
+async def test_ice_restart_offers_other_credentials(world):
+    """The bot that answers with a new connection hears again."""
+    bot = await attended(world)
+    known, before = len(bot.client.events("signal")), ufrag_of(bot.sdp)
+    bot._following.cancel()
+    old, _ = bot.pc, bot.heard.clear()
+    await bot.listen(known)
+    await fault(world, "ice_restart")
+    await bot.hears(20)
+    await close_connection(old)
+    assert ufrag_of(bot.sdp) != before
 
 
 async def test_freeze_media_stops_for_a_while(world):

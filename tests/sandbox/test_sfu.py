@@ -177,7 +177,7 @@ async def test_a_person_hears_a_speaking_bot(world):
     speaker = world.sandbox.platform.rooms[world.call["call_id"]]
     await world.control("POST", f"/calls/{world.call['call_id']}/people", **{**CARLOS, "tone": 440})
     listener = next(iter(speaker.people.values()))
-    await world.until(lambda: any(h.packets > 100 for h in listener.heard.values()))
+    await world.until(lambda: any(h.packets > 55 for h in listener.heard.values()))
     (line,) = listener.heard.values()
     samples = world.decode_file(listener.heard_file(line))[4800:52800]
     assert abs(int(np.abs(np.fft.rfft(samples)).argmax()) - 440) <= 1
@@ -254,3 +254,103 @@ async def test_an_rsa_certificate_does_not_disturb_an_offerer(world):
     await bot.offer()
     await bot.hears(10)
     assert bot.pc.connectionState == "connected"
+
+
+async def test_candidates_may_trickle_in_before_the_offer(world):
+    """An SDP without candidates connects by those that were pushed."""
+    await world.start()
+    await world.make(ANA)
+    bot = await world.bot()
+    await bot.offer(trickle=True)
+    await bot.hears(10)
+    assert bot.pc.connectionState == "connected"
+
+
+async def test_our_candidates_are_pushed_too(world):
+    """`ice_candidate` carries all four keys."""
+    await world.start()
+    await world.make(ANA)
+    bot = await world.bot()
+    await bot.offer()
+    candidate = await bot.client.event("ice_candidate")
+    assert (set(candidate), candidate["candidate"].split()[4]) == (
+        {"candidate", "sdpMid", "sdpMLineIndex", "usernameFragment"},
+        "127.0.0.1",
+    )
+
+
+async def test_spare_and_video_lines_are_answered_inactive(world):
+    """Only the first audio line is used; the rest carries nothing."""
+    await world.start()
+    await world.make(ANA)
+    await world.up()
+    bot = await world.bot()
+    await bot.offer(extra=("audio", "video"))
+    await bot.hears(10)
+    assert re.findall("a=(sendonly|inactive|recvonly)", bot.sdp) == ["sendonly", "inactive", "inactive"]
+
+
+async def test_a_new_connection_of_the_client_replaces_the_old(world):
+    """An offer with new ICE credentials gets a fresh peer, and all voices again."""
+    await world.start()
+    await world.make(ANA, CARLOS)
+    await world.up()
+    bot = await world.bot()
+    await bot.offer()
+    await bot.hears(5, lines=2)
+    bot.heard.clear()
+    await bot.offer()
+    await bot.hears(5, lines=2)
+    assert (await shown(world))["bots"][0]["connections"] == 2
+
+
+async def test_a_client_may_offer_again_on_the_same_connection(world):
+    """A re-offer with the same credentials is answered, and media goes on."""
+    await world.start()
+    await world.make(ANA)
+    await world.up()
+    bot = await world.bot()
+    await bot.offer()
+    await bot.hears(5)
+    await bot.reoffer()
+    await world.until(lambda: bot.sdp.count("m=audio") == 2)
+    await bot.hears(len(bot.heard["0"]) + 10)
+    assert (await shown(world))["bots"][0]["connections"] == 1
+
+
+async def test_people_join_one_after_another(world):
+    """The second person enters only when the first one's media is up, plus the spacing."""
+    await world.start(join_spacing=0.2)
+    await world.make(ANA, CARLOS)
+    await world.up()
+    first, second = (await shown(world))["people"]
+    assert second["joined_at"] - first["first_packet_at"] > 0.15
+
+
+async def test_the_sandbox_counts_what_it_forwards(world):
+    """By person, packets forwarded to the bot, and on which line."""
+    await world.start()
+    await world.make(ANA)
+    await world.up()
+    bot = await world.bot()
+    await bot.offer()
+    await bot.hears(10)
+    (seen,) = (await shown(world))["bots"]
+    person = world.call["people"][0]["id"]
+    assert (seen["forwarded"][person] >= 10, seen["lines"]) == (True, {"0": person})
+
+
+async def test_a_call_that_ended_answers_no_offer(world):
+    """After the end there is no media to be had."""
+    await world.start()
+    await world.make(ANA)
+    await world.up()
+    bot = await world.bot()
+    await bot.offer()
+    await bot.hears(5)
+    await world.control("POST", f"/calls/{world.call['call_id']}/end")
+    await world.until(lambda: bot.pc.connectionState == "closed")
+    answers = len(bot.client.events("signal"))
+    ref = await bot.client.push(bot.topic, "signal", {"type": "offer", "sdp": bot.sdp}, bot.join_ref)
+    await bot.client.reply(ref)
+    assert len(bot.client.events("signal")) == answers

@@ -157,7 +157,8 @@ class Control:
         person = self._person(request)
         wall, monotonic = person.first_packet_at or (0.0, 0.0)
         headers = {"X-Start-Wall": repr(wall), "X-Start-Monotonic": repr(monotonic)}
-        return web.Response(body=person.sent_file(), content_type="audio/ogg", headers=headers)
+        body = await asyncio.to_thread(person.sent_file)
+        return web.Response(body=body, content_type="audio/ogg", headers=headers)
 
     async def _heard(self, request: web.Request) -> web.Response:
         room, person = self._room(request), self._person(request)
@@ -178,7 +179,8 @@ class Control:
         mid = request.match_info["mid"]
         for heard in self._person(request).heard.values():
             if heard.mid == mid:
-                return web.Response(body=self._person(request).heard_file(heard), content_type="audio/ogg")
+                body = await asyncio.to_thread(self._person(request).heard_file, heard)
+                return web.Response(body=body, content_type="audio/ogg")
         raise web.HTTPNotFound(text="nothing was heard on this line")
 
     async def _broadcast(self, request: web.Request) -> web.Response:

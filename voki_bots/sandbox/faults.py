@@ -90,6 +90,12 @@ def _kill_ice(platform: Platform, room: Room, members: list[Member], settings: M
             member.leg.kill(close=settings.get("close", False))
 
 
+def _ice_restart(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
+    for member in members:
+        if member.leg is not None:
+            platform.tasks.start(member.leg.start(), f"restart of {member.user.name}")
+
+
 def _freeze_media(platform: Platform, room: Room, members: list[Member], settings: Mapping[str, Any]) -> None:
     for member in members:
         if member.leg is not None:
@@ -127,6 +133,7 @@ FAULTS: Mapping[str, _Kind] = {
     "expire_token": _Kind(_expire_token),
     "crash_channel": _Kind(_crash_channel),
     "kill_ice": _Kind(_kill_ice, {"close": bool}),
+    "ice_restart": _Kind(_ice_restart),
     "freeze_media": _Kind(_freeze_media, {"seconds": (int, float)}),
     "mute": _Kind(_mute_media, {"muted": bool}),
     "refuse_join": _Kind(_refuse_join, {"reason": str, "on": bool}),
@@ -138,6 +145,7 @@ FAULTS: Mapping[str, _Kind] = {
 ``drop_socket``: the connection is cut (1006). ``expire_token``: every token issued so far is refused, and the
 sockets are closed as at ``exp``. ``crash_channel``: ``phx_error``, and the topic is no longer joined.
 ``kill_ice``: the SFU's end of the connection falls silent; with ``close``, its sockets close too.
+``ice_restart``: the SFU offers anew with other ICE credentials, and the old path is closed.
 ``freeze_media``: nothing is forwarded, for ``seconds`` if given. ``mute``: a person sends nothing.
 ``refuse_join``: joins are refused with ``reason`` until ``on`` is false. ``slow_join``: joins take
 ``seconds``. ``lose``: a share ``p`` of the forwarded packets never arrives.

@@ -17,7 +17,6 @@ class Switches:
     Attributes:
         snapshot: The join reply lists the ``participants`` already present.
         msid_user_ids: The stream id in ``a=msid`` is the publisher's user id, not a random one.
-        stop_events: ``monitor_stop``, ``whisper_stop`` and ``barge_stop`` are announced.
         announce_self: A bot's own ``participant_joined`` reaches the bot too.
         reply_bodies: Replies to pushes and joins carry a body, not an empty map.
         silent_pushes: Ordinary pushes get no reply at all.
@@ -36,7 +35,6 @@ class Switches:
 
     snapshot: bool = False
     msid_user_ids: bool = False
-    stop_events: bool = False
     announce_self: bool = False
     reply_bodies: bool = False
     silent_pushes: bool = False

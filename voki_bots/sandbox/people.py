@@ -214,7 +214,7 @@ class Person:
 
     def sent_file(self) -> bytes:
         """Return everything this person sent, as Ogg/Opus; its first sample is the first one sent."""
-        return write_packets(self.sent)
+        return write_packets(list(self.sent))
 
     def heard_file(self, heard: Heard) -> bytes:
         """Return what was kept of one line, as Ogg/Opus with each packet at its own time."""

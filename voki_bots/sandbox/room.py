@@ -182,6 +182,8 @@ class Room:
         member = self.members[user_id]
         kind, sdp = payload["type"], payload["sdp"]
         member.signals.append((self._wall(), str(kind)))
+        if self.record.over:
+            return
         if kind == "offer":
             await self._leg(member).offer(sdp)
         elif kind == "answer":

@@ -108,6 +108,7 @@ class Leg:
         self._choose = choose
         self._pc: RTCPeerConnection | None = None
         self._ufrag: str | None = None
+        self._over = False
         self._outstanding = False
         self._early: list[Any] = []
         self._hooked: set[int] = set()
@@ -123,8 +124,13 @@ class Leg:
     # ------------------------------------------------------------ negotiation
 
     async def start(self) -> None:
-        """Offer first, with one line for what the client sends (the switch ``server_offers``)."""
+        """Offer first, on a new connection, with one line for what the client sends.
+
+        This is the switch ``server_offers``; and, once more, what an ICE restart looks like to a client.
+        """
         async with self._lock:
+            if self._over:
+                return
             pc = self._renew()
             pc.addTransceiver("audio", direction="recvonly").setCodecPreferences(_OPUS)
             await self._offer_changes(force=True)
@@ -136,7 +142,9 @@ class Leg:
             ValueError: The description is not one that can be answered.
         """
         async with self._lock:
-            if self._outstanding:
+            if self._over:
+                return
+            if self._outstanding and not self.dead:
                 self.glares += 1
                 return
             self.offers_received += 1
@@ -374,8 +382,9 @@ class Leg:
 
     async def close(self) -> None:
         """End this leg."""
-        self.dead = True
-        pc = self._drop()
+        self.dead = self._over = True
+        async with self._lock:  # a negotiation in progress ends on the connection it began with
+            pc = self._drop()
         if self.publishing:
             self.publishing = False
             self._published()
