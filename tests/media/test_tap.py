@@ -53,6 +53,7 @@ async def finish(*taps: Tap) -> None:
     for tap in taps:
         tap.close()
         await tap.drain()
+    for tap in taps:
         await tap.lane.join()
 
 
@@ -148,3 +149,16 @@ async def test_flush_comes_about_once_a_second_without_anything_arriving(until: 
     tap.put(Item(1))
     await until(lambda: shelf.flushes == 1, 3)
     await finish(tap)
+
+
+async def test_a_function_is_a_sink_and_a_name_is_a_lane() -> None:
+    """Two taps of one plugin name share a thread."""
+    seen: list[tuple[int, str]] = []
+    taps = [
+        Tap("plug", lambda item: seen.append((item.number, threading.current_thread().name))) for _ in "ab"
+    ]
+    for n, tap in enumerate(taps):
+        tap.put(Item(n))
+        await tap.drain()
+    assert (seen, taps[0].lane is taps[1].lane) == ([(0, "lane-plug"), (1, "lane-plug")], True)
+    await finish(*taps)

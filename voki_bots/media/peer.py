@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
@@ -101,7 +101,7 @@ class Peer:
         self,
         segment: int,
         *,
-        ice_servers: tuple[IceServer, ...] = (),
+        ice_servers: Sequence[IceServer] = (),
         loopback: bool = False,
         relay_only: bool = False,
         video: bool = False,

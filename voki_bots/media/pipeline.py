@@ -126,7 +126,7 @@ class Pipeline:
         self._flows: dict[tuple[int, str, int], _Flow] = {}
         self._subscriptions: list[Subscription] = []
         self._held: GapCause | None = None
-        self._heard = clock()
+        self._heard: dict[int, float] = {}
         self._closed = False
         self._over: set[int] = set()
 
@@ -140,9 +140,10 @@ class Pipeline:
         """The tracks that have begun and not ended."""
         return [flow.track for flow in self._flows.values() if not flow.ended]
 
-    def silent_for(self) -> float:
-        """Say for how many seconds no packet of any track has come."""
-        return self._clock() - self._heard
+    def silent_for(self, segment: int | None = None) -> float | None:
+        """Say for how many seconds no packet has come, in this segment or in any; None if none ever came."""
+        last = max(self._heard.values(), default=None) if segment is None else self._heard.get(segment)
+        return None if last is None else self._clock() - last
 
     def heard(self, track: Track) -> float | None:
         """Say at which call time the last packet of a track came; None if it is unknown."""
@@ -167,7 +168,7 @@ class Pipeline:
         """Take a packet of this segment's Peer."""
         if self._closed or segment in self._over:
             return
-        self._heard = received.arrival
+        self._heard[segment] = received.arrival
         flow = self._flows.get((segment, received.mid, received.ssrc))
         if flow is None or flow.ended:
             if not received.payload:

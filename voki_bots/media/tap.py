@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -78,6 +79,11 @@ class Lane:
         self._thread: threading.Thread | None = None
         self._generation = 0
         self._busy: tuple[Tap, float] | None = None
+
+    @classmethod
+    def of(cls, name: str) -> Lane:
+        """Give the lane of a plugin on the running event loop, the same for all its calls."""
+        return _lanes.setdefault(asyncio.get_running_loop(), {}).setdefault(name, cls(name))
 
     def wake(self) -> None:
         """Say that there is something to do; cheap if that is known already."""
@@ -155,14 +161,30 @@ class Lane:
             time.sleep(PACE_SECONDS)
 
 
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = WeakKeyDictionary()
+
+
+class _Function:
+    """A function as a sink."""
+
+    def __init__(self, write: Callable[[Any], object]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """A function keeps nothing back."""
+
+    def close(self) -> None:
+        """A function holds nothing open."""
+
+
 class Tap:
     """One subscription: a bounded queue from the event loop to a sink on a lane.
 
     Make it on the event loop. If the queue is full the oldest item goes, and is counted for its track.
 
     Args:
-        lane: Where the sink runs.
-        sink: Takes the items; it is flushed about once a second and closed once.
+        lane: Where the sink runs; a plugin's name means its lane on this event loop.
+        sink: Takes the items; it is flushed about once a second and closed once. A function will do.
         limit: Items that may wait.
         on_failure: Called once, on the event loop, with what the sink raised.
         stage: What the items go through first.
@@ -170,18 +192,18 @@ class Tap:
 
     def __init__(
         self,
-        lane: Lane,
-        sink: Sink[Any],
+        lane: Lane | str,
+        sink: Sink[Any] | Callable[[Any], object],
         *,
         limit: int = LIMIT,
         on_failure: Callable[[BaseException], None] | None = None,
         stage: Stage | None = None,
     ) -> None:
-        self.lane = lane
+        self.lane = lane = Lane.of(lane) if isinstance(lane, str) else lane
         self.stage = stage
         self.dropped = 0
         self.failure: BaseException | None = None
-        self._sink = sink
+        self._sink: Any = sink if hasattr(sink, "write") else _Function(sink)
         self._limit = limit
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
