@@ -15,7 +15,7 @@ from aiortc.rtp import RtpPacket
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from voki_bots.errors import IceError, NegotiationError
-from voki_bots.media.peer import Peer
+from voki_bots.media.peer import IceServer, Peer
 from voki_bots.media.rtp import Received
 
 CLOCK = time.monotonic
@@ -306,3 +306,57 @@ async def test_nonsense_is_a_negotiation_error(text: str) -> None:
     async with peer(Heard()) as ours:
         with pytest.raises(NegotiationError):
             await ours.answer(text)
+
+
+FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
+
+
+def line(mid: str, *, port: int = 9, kind: str = "audio") -> str:
+    codec = "opus/48000/2" if kind == "audio" else "VP8/90000"
+    transport = (
+        f"a=ice-ufrag:abcd\r\na=ice-pwd:{'p' * 22}\r\na=fingerprint:{FINGERPRINT}\r\na=setup:actpass\r\n"
+    )
+    head = f"m={kind} {port} UDP/TLS/RTP/SAVPF 96\r\na=mid:{mid}\r\na=sendonly\r\na=rtcp-mux\r\n"
+    return head + transport + f"a=rtpmap:96 {codec}\r\n"
+
+
+async def test_a_line_that_was_rejected_may_be_recycled_for_somebody_else() -> None:
+    """Rejected, then used again under another mid, also with another kind: the answers follow."""
+    said = []
+    async with peer(Heard()) as ours:
+        for second in (line("1"), line("1", port=0), line("2"), line("2", port=0), line("3", kind="video")):
+            answer = await ours.answer("v=0\r\n" + line("0") + second)
+            said.append(re.findall(r"m=(\w+) (\d+)[^\x00]*?a=mid:(\d)", answer)[1])
+    ports = [(kind, port != "0", mid) for kind, port, mid in said]
+    assert ports == [
+        ("audio", True, "1"),
+        ("audio", False, "1"),
+        ("audio", True, "2"),
+        ("audio", False, "2"),
+        ("video", True, "3"),
+    ]
+
+
+async def test_video_is_answered_inactive_unless_it_is_wanted() -> None:
+    """A bot that records voices does not make the SFU send pictures."""
+    found = []
+    for video in (False, True):
+        async with peer(Heard(), video=video) as ours:
+            answer = await ours.answer("v=0\r\n" + line("0") + line("1", kind="video"))
+            found.append(re.findall(r"a=(inactive|recvonly|sendrecv)", answer))
+    assert found == [["recvonly", "inactive"], ["recvonly", "recvonly"]]
+
+
+async def test_relay_only_without_a_turn_server_says_so_at_once() -> None:
+    """Stock aiortc stays `new` for ever."""
+    async with peer(Heard(), relay_only=True) as ours:
+        with pytest.raises(IceError, match="no TURN server"):
+            await ours.offer()
+
+
+async def test_urls_that_cannot_be_read_are_skipped() -> None:
+    """One odd url of the platform does not cost the call."""
+    server = IceServer(("turn:[::1]:3478", "http://x", "stun:"), "u", "secret")
+    async with peer(Heard(), ice_servers=[server]) as ours:
+        assert "a=candidate" in await ours.offer()
+    assert "secret" not in repr(server)

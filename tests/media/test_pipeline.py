@@ -144,6 +144,7 @@ async def test_packets_reach_the_tap_as_they_came_and_in_order() -> None:
     call.pipeline.packets(tap, ALL)
     for n in (0, 2, 1, 3):
         call.send(n, b"\xf8" + bytes([n]), at=0.02 * n)
+    call.end(0.08)
     await finish(tap)
     packets: list[Packet] = shelf.items
     assert [(p.payload[1], p.sequence, p.timestamp, round(p.start, 3)) for p in packets] == [
@@ -221,6 +222,7 @@ async def test_filters_change_frames_and_are_made_for_each_track() -> None:
     for n, payload in enumerate(speech(1)):
         call.send(n, payload, at=n * 0.02)
         call.send(n, payload, at=n * 0.02, mid="1", ssrc=8)
+    call.end(1.0)
     await finish(tap)
     assert len(made) == 2
     assert abs(level(np.concatenate([f.samples for f in shelf.items])) - (-35.3)) < 1.5
@@ -231,13 +233,14 @@ async def test_only_what_is_selected_is_given_and_selection_may_change() -> None
     call, shelf, known = Call(), Shelf(), set()
     tap = Tap(Lane("t"), shelf)
     call.pipeline.packets(tap, lambda track: track.mid in known)
-    call.send(0, PAYLOAD, at=0.0)
-    known.add("0")
-    call.pipeline.reselect()
-    call.send(1, PAYLOAD, at=0.02)
-    call.send(1, PAYLOAD, at=0.02, mid="1", ssrc=8)
+    for n in range(20):
+        if n == 10:
+            known.add("0")
+            call.pipeline.reselect()
+        call.send(n, PAYLOAD, at=n * 0.02)
+        call.send(n, PAYLOAD, at=n * 0.02, mid="1", ssrc=8)
     await finish(tap)
-    assert [(p.track.mid, p.sequence) for p in shelf.items] == [("0", 1)]
+    assert [(p.track.mid, p.sequence) for p in shelf.items] == [("0", n) for n in range(10, 20)]
 
 
 async def test_a_pause_reaches_no_tap_and_is_a_masked_gap() -> None:

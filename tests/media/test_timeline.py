@@ -38,6 +38,13 @@ def test_jitter_moves_nothing() -> None:
     assert run(packets, 1.08)[1] == [48_000, 48_960, 49_920, 50_880]
 
 
+def test_a_first_packet_that_waited_for_us_is_not_taken_for_the_place() -> None:
+    """Packets that lay in the socket while our loop was busy are placed by the one that waited least."""
+    waited = [(1.0, n * TICKS, 0) for n in range(10)]
+    gaps, starts = run([*waited, (1.02, 10 * TICKS, 0)], 1.02)
+    assert (gaps[0].end, starts[0]) == (48_000 - 9 * TICKS, 48_000 - 9 * TICKS)
+
+
 def test_a_hole_in_the_sequence_is_lost() -> None:
     """A missing packet leaves a gap of its length, with its cause."""
     gaps, _ = run([(0.0, 0, 0), (0.04, 1920, 1)], 0.06)
@@ -97,8 +104,6 @@ def test_a_hold_is_a_gap_and_what_was_spoken_in_it_stays_away() -> None:
 def test_a_track_that_is_first_heard_while_held_is_a_late_join_and_then_held() -> None:
     """A hold from the beginning hides the audio, not the fact that somebody came."""
     timeline: Timeline[int] = Timeline(48_000)
-    out = timeline.place(0, 0, TICKS, 1.0)[:1]
-    timeline = Timeline(48_000)
     out = timeline.hold(0.0, GapCause.NO_CONSENT) + timeline.place(0, 0, TICKS, 1.0) + timeline.finish(2.0)
     assert all(isinstance(o, Gap) and o.cause is GapCause.NO_CONSENT for o in out)
 

@@ -25,14 +25,15 @@ from aiortc import (
     RTCRtpReceiver,
     RTCSessionDescription,
 )
-from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media import quirks, sdp
 from voki_bots.media.opus import SILENT_PACKET
+from voki_bots.media.quirks import FOREIGN
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
 from voki_bots.media.sdp import Line
 from voki_bots.units import FRAME_SAMPLES, SAMPLE_RATE
@@ -43,21 +44,6 @@ _log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
 MAX_CANDIDATES = 256
-
-_FOREIGN = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-    OSError,
-    InternalError,
-    InvalidAccessError,
-    InvalidStateError,
-    OperationError,
-)
-"""What aiortc raises on descriptions that it does not take; all of it becomes a NegotiationError."""
 
 _lingering: set[asyncio.Task[None]] = set()
 
@@ -133,11 +119,17 @@ class Peer:
     async def __aenter__(self) -> Self:
         """Make the connection; nothing is sent yet."""
         policy = RTCIceTransportPolicy.RELAY if self._relay_only else RTCIceTransportPolicy.ALL
-        servers = [RTCIceServer(list(s.urls), s.username, s.credential) for s in self._servers]
+        servers = [
+            RTCIceServer(urls, s.username, s.credential)
+            for s in self._servers
+            if (urls := [url for url in s.urls if _usable(url)])
+        ]
+        self._turn = any(url.startswith("turn") for server in servers for url in server.urls)
         self._pc = RTCPeerConnection(
             RTCConfiguration(servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         quirks.accept_rsa(self._pc)
+        self._connecting = quirks.keep_connecting_tasks(self._pc, self._broken)
         loop = asyncio.get_running_loop()
         self._up: asyncio.Future[None] = loop.create_future()
         self._lost: asyncio.Future[str] = loop.create_future()
@@ -177,6 +169,7 @@ class Peer:
 
         Raises:
             NegotiationError: If the connection is in no state to offer.
+            IceError: If only TURN may be used and no TURN server gave us an address.
         """
         try:
             have = [t.kind for t in self._pc.getTransceivers()]
@@ -185,8 +178,9 @@ class Peer:
                     self._add_line(kind, sending=self._sending and kind == "audio" and n == 0)
             self._cure()
             await self._pc.setLocalDescription(await self._pc.createOffer())
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
+        self._check_gathered()
         text = self._pc.localDescription.sdp
         self._offered = sdp.parse(text, "offer")
         return sdp.presentable(text)
@@ -197,6 +191,7 @@ class Peer:
         Raises:
             NegotiationError: With the step that failed. The Peer is of no use afterwards unless it was
                 connected before; make a new one.
+            IceError: If only TURN may be used and no TURN server gave us an address.
         """
         offer = sdp.parse(text, "offer")
         mine = sdp.acceptable_offer(offer)
@@ -210,10 +205,11 @@ class Peer:
             self._cure()
             self._learn(offer, mine)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise NegotiationError(
                 f"the far end's offer cannot be answered: {_short(error)}", step="offer"
             ) from error
+        self._check_gathered()
         await self._flush_early(offer)
         return sdp.presentable(self._pc.localDescription.sdp, offer, rejected)
 
@@ -230,7 +226,7 @@ class Peer:
             self._cure()
             self._learn(answer, mine)
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "answer"))
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise NegotiationError(
                 f"the far end's answer cannot be used: {_short(error)}", step="answer"
             ) from error
@@ -320,6 +316,10 @@ class Peer:
             return "the DTLS handshake failed"
         return "the far end closed the connection" if state == "closed" else "the connection failed"
 
+    def _broken(self, error: BaseException) -> None:
+        if self._closing is None and not self._lost.done():
+            self._lost.set_result(f"the connection could not be set up: {_short(error)}")
+
     def _lose(self, cause: str) -> None:
         self._cause = cause
 
@@ -361,6 +361,14 @@ class Peer:
             quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)
         self._intake.attach(self._pc)
 
+    def _check_gathered(self) -> None:
+        """Say what aiortc keeps to itself: that a TURN server did not answer, or refused us."""
+        kinds = {c.candidate.partition(" typ ")[2].partition(" ")[0] for c in self.local_candidates()}
+        if self._relay_only and "relay" not in kinds:
+            raise IceError("no TURN server gave us an address, and only TURN may be used", state=self.state)
+        if self._turn and "relay" not in kinds:
+            _log.warning("turn_unavailable", segment=self.segment)
+
     def _same_transport(self, mine: sdp.Description, step: str) -> None:
         ufrag = mine.sections[0].ufrag
         if self._ufrag is not None and ufrag != self._ufrag:
@@ -388,12 +396,14 @@ class Peer:
             candidate = candidate_from_sdp(bare)
             transport = self._pc.getTransceivers()[0].receiver.transport.transport
             await transport.addRemoteCandidate(candidate)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             _log.debug("candidate_skipped", why=_short(error))
 
     async def _shut(self) -> None:
         await self._pc.close()
-        # Tasks of aiortc that were told to end need a turn of the loop each.
+        # What was still connecting notices at its next turn, 20 ms later at most.
+        while self._connecting:
+            await asyncio.wait(set(self._connecting))
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -422,6 +432,16 @@ class _Quiet(MediaStreamTrack):
         packet.time_base = Fraction(1, SAMPLE_RATE)
         self._count += 1
         return packet
+
+
+def _usable(url: str) -> bool:
+    """Say whether aiortc can read the url of a STUN or TURN server; it raises on others."""
+    try:
+        parse_stun_turn_uri(url)
+    except ValueError:
+        _log.warning("ice_server_skipped", scheme=url.partition(":")[0][:8])
+        return False
+    return True
 
 
 def _short(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import aioice.stun
 import structlog
 from aiortc import RTCPeerConnection, RTCRtpReceiver
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
 _log = structlog.get_logger(__name__)
@@ -30,6 +31,21 @@ MAX_DATAGRAM = 1500
 CONSENT_SECONDS = 5.0
 CONSENT_EXPIRES = 30.0
 QUIET_SECONDS = 1.0
+
+FOREIGN = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+    InternalError,
+    InvalidAccessError,
+    InvalidStateError,
+    OperationError,
+)
+"""What aiortc raises on what it does not take, and never a cancellation."""
 
 _missing: set[str] = set()
 
@@ -56,6 +72,33 @@ def accept_rsa(pc: RTCPeerConnection) -> None:
             return context
 
         certificate._create_ssl_context = create
+
+
+def keep_connecting_tasks(
+    pc: RTCPeerConnection, failed: Callable[[BaseException], None]
+) -> set[asyncio.Task[Any]]:
+    """Keep hold of the tasks in which aiortc connects: it forgets them, also when they raise.
+
+    Returns:
+        Those that run now; it changes as they come and go.
+    """
+    running: set[asyncio.Task[Any]] = set()
+    original = _touch(pc, "_RTCPeerConnection__connect")
+    if original is None:
+        return running
+
+    async def connect() -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            running.add(task)
+            task.add_done_callback(running.discard)
+        try:
+            await original()
+        except FOREIGN as error:
+            failed(error)
+
+    pc._RTCPeerConnection__connect = connect  # type: ignore[attr-defined]
+    return running
 
 
 def gather_loopback(dtls: RTCDtlsTransport) -> None:

@@ -21,7 +21,7 @@ BURST_SECONDS = 0.6
 """A packet this much later than its place is either a burst after a stall or a sender that stood still."""
 
 DECISION_SECONDS = 0.1
-"""How long packets are held back to tell the two apart."""
+"""How long packets are held back to tell the two apart, and to find the place of the first."""
 
 AHEAD_SECONDS = 1.0
 """A packet cannot arrive before it was spoken: this much too early means that the timestamps jumped."""
@@ -109,13 +109,18 @@ class Timeline(Generic[T]):
             Gaps and placed items in order of time; empty while a jump is being judged.
         """
         at = round(arrival * self.rate)
-        if self._offset is None or restarted:
-            self._anchor(timestamp, at)
-        assert self._offset is not None
         entry = _Waiting(timestamp, duration, at, lost, item)
-        if self._waiting:
+        if self._waiting and not restarted:
             self._waiting.append(entry)
             return self._judge(at)
+        if self._offset is None and not self._waiting:
+            self._waiting.append(entry)
+            return []
+        if restarted:
+            out = self._decide() if self._waiting else []
+            self._anchor(timestamp, at)
+            return out + self._settle(entry)
+        assert self._offset is not None
         behind = at - (timestamp + self._offset)
         if behind > BURST_SECONDS * self.rate:
             self._waiting.append(entry)
@@ -179,14 +184,22 @@ class Timeline(Generic[T]):
     def _decide(self) -> list[Placed[T] | Gap]:
         """Tell a burst from a sender whose clock stood still, and place what was held back.
 
+        The first packets of all are held back too: the one that was least delayed on its way says where they
+        lie, for the first may have waited for our own loop.
+
         A burst brings much more media than the time in which it arrives, and its timestamps are right. A
         sender that paused without counting brings media at its own pace, too late by the length of the pause.
         """
         waiting, self._waiting = self._waiting, []
         first, last = waiting[0], waiting[-1]
+        if self._offset is None:
+            near = [e for e in waiting if 0 <= e.timestamp - first.timestamp <= 2 * self.rate]
+            least = min(e.arrival - e.timestamp for e in near)
+            self._offset = max(self.cursor - first.timestamp, least)
         media = last.timestamp + last.duration - first.timestamp
         arrived = last.arrival - first.arrival
-        if media - arrived <= 2 * DECISION_SECONDS * self.rate:
+        late = first.arrival - (first.timestamp + self._offset) > BURST_SECONDS * self.rate
+        if late and media - arrived <= 2 * DECISION_SECONDS * self.rate:
             self._anchor(first.timestamp, first.arrival)
         out: list[Placed[T] | Gap] = []
         for entry in waiting:
