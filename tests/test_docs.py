@@ -189,6 +189,24 @@ def test_every_key_of_the_sidecar_is_described() -> None:
     assert missing(fold([]), "docs/operations.md") == []
 
 
+def test_every_key_of_a_track_is_described() -> None:
+    """Readers of `call.json` find what is said of a track and of its gaps."""
+    at = {"at": 1.0, "utc": "", "hash": "", "track": "0:0:1"}
+    gap = {"start": 0.0, "end": 1.0, "cause": "late_join"}
+    lines = [{**at, "type": "track_started"}, {**at, "type": "gap_found", **gap}]
+    (track,) = fold(lines)["tracks"]
+    assert missing([*track, *track["gaps"][0]], "docs/operations.md") == []
+
+
+def test_every_log_line_that_is_described_exists() -> None:
+    """What operators are told to watch for is written by the code."""
+    told = page("docs/operations.md").partition("Worth an alert")[2].partition("\n\n")[0]
+    sources = [*(ROOT / "voki_bots").rglob("*.py"), *(ROOT / "plugins").glob("*/*/*.py")]
+    code = "\n".join(path.read_text("utf-8") for path in sources)
+    events = set(re.findall(r"`([a-z_.]+)`", told)) - {"attend", "reason"}
+    assert [event for event in sorted(events) if f'"{event}"' not in code] == []
+
+
 def test_every_metric_is_described() -> None:
     """Operators find each metric by its name."""
     assert missing(_samples(Telemetry()), "docs/operations.md") == []
