@@ -38,8 +38,10 @@ def calls(
 
     The ids in it are what `voki-bots join` takes.
     """
+    from voki_bots.service import telemetry
     from voki_bots.settings import credentials_of, load_voki
 
+    telemetry.setup("console", level="warning")
     credentials = credentials_of(load_voki(config, tenant=tenant))
     found = asyncio.run(_fetch(credentials, status, department))
     if as_json:
@@ -52,8 +54,7 @@ async def _fetch(credentials: Credentials, status: str | None, department: str |
     from voki_bots.cli.platform import signed_in
 
     async with signed_in(credentials) as (rest, broker):
-        found: list[Call] = await rest.calls(await broker.token(), status=status, department_id=department)
-        return found
+        return await rest.calls(await broker.token(), status=status, department_id=department)
 
 
 def _print(found: Sequence[Call], tenant: str) -> None:

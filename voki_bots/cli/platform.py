@@ -34,7 +34,7 @@ async def signed_in(credentials: Credentials) -> AsyncIterator[tuple[Rest, Token
             clock=asyncio.get_running_loop().time,
             wall=time.time,
             random=random.Random(),  # noqa: S311 - jitter, not a secret
-            totp_secret=credentials.totp_secret,
+            totp_secret=credentials.totp_secret() if credentials.totp_secret else None,
             refresh_file=credentials.token_file,
         )
         await broker.token()
