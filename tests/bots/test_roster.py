@@ -108,11 +108,16 @@ def test_a_clock_survives_a_redial() -> None:
     people = roster()
     people.joined(ALICE, 0.0)
     people.joined(CARL, 0.0)
-    people.started(ONE, 10.0, clock=2**32 - 48_000, tokens=["u-alice"])
-    people.started(TWO, 10.0, clock=1_000_000, tokens=["u-carl"])
-    again = Track(1, "0", 33)
-    people.started(again, 13.0, clock=2 * 48_000)
-    assert people.who(again) == Attribution(ALICE, 0.95, "clock")
+    people.started(ONE, 0.2, clock=2**32 - 12 * 48_000 + 9_600, tokens=["u-alice"])
+    people.started(TWO, 0.2, clock=1_000_000)
+    assert people.who(TWO).why == "activation"
+    alice, carl = Track(1, "0", 33), Track(1, "1", 44)
+    people.started(carl, 13.0, clock=1_000_000 + round(12.8 * 48_000))
+    people.started(alice, 13.0, clock=48_000)
+    assert [people.who(t) for t in (alice, carl)] == [
+        Attribution(ALICE, 0.95, "clock"),
+        Attribution(CARL, 0.95, "clock"),
+    ]
 
 
 def test_a_reused_line_can_be_relabelled() -> None:
@@ -132,3 +137,22 @@ def test_whoever_left_is_no_candidate() -> None:
     people.left("u-alice", 5.0)
     people.started(ONE, 60.0)
     assert people.who(ONE).role is Role.UNKNOWN
+
+
+def test_people_who_join_one_after_another_are_told_apart() -> None:
+    """A second join within the first one's window takes nothing back: only one matching is possible."""
+    people = roster()
+    people.joined(ALICE, 0.6)
+    people.started(ONE, 0.7)
+    people.joined(CARL, 1.7)
+    people.started(TWO, 1.75)
+    assert [people.who(t).participant for t in (ONE, TWO)] == [ALICE, CARL]
+
+
+def test_two_tracks_after_one_join_stay_unknown() -> None:
+    """One newcomer cannot be told from whoever else began to send at the same time."""
+    people = roster()
+    people.joined(ALICE, 10.0)
+    people.started(ONE, 10.2)
+    people.started(TWO, 10.3)
+    assert [people.who(t).role for t in (ONE, TWO)] == [Role.UNKNOWN, Role.UNKNOWN]

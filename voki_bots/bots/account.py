@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from voki_bots.calls import Call
-from voki_bots.errors import SignallingError
+from voki_bots.errors import SignallingError, VokiError
 from voki_bots.media.peer import IceServer
 from voki_bots.signalling.rest import Rest, TurnCredentials
 from voki_bots.signalling.socket import Channel, Socket
@@ -101,7 +101,7 @@ class Account:
                 clock=asyncio.get_running_loop().time,
                 wall=self._wall,
                 random=self._rng,
-                totp_secret=c.totp_secret,
+                totp_secret=c.totp_secret() if c.totp_secret else None,
                 refresh_file=c.token_file,
             )
             await self.broker.token()
@@ -117,8 +117,12 @@ class Account:
         await self._stack.aclose()
 
     async def _renew(self) -> None:
-        async for _ in self.broker.renewals():
-            _log.debug("token_renewed", tenant=self.credentials.tenant)
+        try:
+            async for _ in self.broker.renewals():
+                pass
+        except SignallingError as error:
+            # The token in use may be good for minutes yet; the socket tells when the platform refuses it.
+            _log.error("token_not_renewed", tenant=self.tenant, why=str(error))
 
     @property
     def tenant(self) -> str:
@@ -134,7 +138,7 @@ class Account:
         """A channel of the shared socket, not yet joined."""
         return self.socket.channel(topic)
 
-    async def failed(self) -> SignallingError:
+    async def failed(self) -> VokiError:
         """Resolve when the socket has given up for good."""
         return await self.socket.failed()
 

@@ -63,7 +63,7 @@ class Bot:
         self._on: list[On] = []
 
     def __repr__(self) -> str:
-        names = [p if isinstance(p, str) else getattr(p, "name", None) or p.__name__ for p, _ in self._wanted]
+        names = [_name(plugin) for plugin, _ in self._wanted]
         return f"Bot({self.name!r}, plugins={names}, handlers={len(self._on)})"
 
     # ------------------------------------------------------------ plugins
@@ -189,6 +189,12 @@ class Bot:
         """
         # The service stands above the bots; only this convenience reaches up, when it is called.
         import_module("voki_bots.cli.running").run_bots([self], config)
+
+
+def _name(plugin: Wanted) -> str:
+    if isinstance(plugin, str):
+        return plugin
+    return plugin.name if isinstance(plugin, Plugin) else plugin.__name__
 
 
 def _of(role: Role | str | None) -> When:

@@ -197,10 +197,14 @@ class Roster:
         before = {track: line.attribution for track, line in self._lines.items()}
         for line in self._lines.values():
             line.attribution = Attribution()
-        for rule in (self._by_token, self._by_clock, self._by_activation, self._by_elimination):
-            for line in self._lines.values():
-                if line.attribution.participant is None:
+        # Segment by segment: what is known of one tells of the next, by the RTP clock.
+        for segment in sorted({track.segment for track in self._lines}):
+            for rule in (self._by_token, self._by_clock):
+                for line in self._nameless(segment):
                     line.attribution = rule(line)
+            self._by_activation(segment)
+            for line in self._nameless(segment):
+                line.attribution = self._by_elimination(line)
         for line in self._lines.values():
             self._show_presence(line.attribution)
         return {
@@ -236,16 +240,21 @@ class Roster:
         }
         return Attribution(hits.pop(), 0.95, "clock") if len(hits) == 1 else Attribution()
 
-    def _by_activation(self, line: _Line) -> Attribution:
-        recent = [p for p in self._free(line) if p.announced and _just_joined(p, line.started)]
-        if len(recent) != 1:
-            return Attribution()
-        rivals = [
-            other
-            for other in self._peers(line)
-            if other.attribution.participant is None and _just_joined(recent[0], other.started)
-        ]
-        return Attribution(recent[0].participant, 0.8, "activation") if not rivals else Attribution()
+    def _by_activation(self, segment: int) -> None:
+        """Match tracks with those who joined just before, as far as only one matching is possible."""
+        groups: dict[str, dict[Track, list[_Person]]] = {}
+        for line in self._nameless(segment):
+            people = [p for p in self._free(line) if p.announced and _just_joined(p, line.started)]
+            groups.setdefault(line.track.kind, {})[line.track] = people
+        for candidates in groups.values():
+            while sure := {track: people[0] for track, people in candidates.items() if len(people) == 1}:
+                claimed = list(sure.values())
+                for track, person in sure.items():
+                    if sum(other is person for other in claimed) == 1:
+                        self._lines[track].attribution = Attribution(person.participant, 0.8, "activation")
+                    del candidates[track]
+                for track, people in candidates.items():
+                    candidates[track] = [p for p in people if not any(p is taken for taken in claimed)]
 
     def _by_elimination(self, line: _Line) -> Attribution:
         free = [p for p in self._free(line) if p.left is None]
@@ -253,6 +262,13 @@ class Roster:
         if len(free) != 1 or nameless:
             return Attribution()
         return Attribution(free[0].participant, 0.6, "elimination")
+
+    def _nameless(self, segment: int) -> list[_Line]:
+        return [
+            line
+            for line in self._lines.values()
+            if line.track.segment == segment and line.attribution.participant is None
+        ]
 
     def _peers(self, line: _Line) -> Iterable[_Line]:
         """The other tracks of the same kind in the same segment that live at the same time."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Gate
+from voki_bots.bots.lanes import Lanes, as_sink
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
 from voki_bots.bots.roster import Roster
 from voki_bots.calls import (
@@ -38,9 +39,6 @@ ENTER = 10.0
 EXIT = 30.0
 """Seconds a plugin may take to finish after a call."""
 
-TAP_SECONDS = 60
-"""Seconds of packets that a tap holds before it drops its oldest (half a megabyte a stream)."""
-
 
 class Room(Protocol):
     """What a seat needs of its session."""
@@ -50,7 +48,11 @@ class Room(Protocol):
     bus: Bus
     gate: Gate
     roster: Roster
-    pipeline: Pipeline
+    lanes: Lanes
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Where media of this call go."""
 
     @property
     def now(self) -> float:
@@ -204,7 +206,7 @@ class Seat:
         return self._listening(self._room.pipeline.listen(self._tap(sink), self._selects(of), rate, filters))
 
     def _tap(self, sink: Any) -> Tap:
-        return Tap(self.plugin.name, sink, on_failure=self._sink_failed)
+        return Tap(self._room.lanes.of(self.plugin.name), as_sink(sink), on_failure=self._sink_failed)
 
     def _sink_failed(self, error: BaseException) -> None:
         self._fail(_told(error))

@@ -23,15 +23,15 @@ import structlog
 from voki_bots.archive.folder import CallFolder
 from voki_bots.bots.account import Account
 from voki_bots.bots.bus import Bus
-from voki_bots.bots.dial import Dialler
 from voki_bots.bots.gate import Closing, Gate
+from voki_bots.bots.lanes import Lanes
+from voki_bots.bots.leg import Leg
 from voki_bots.bots.plugin import Metrics, Plugin
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.rule import Rule
 from voki_bots.bots.seat import EXIT, Seat
 from voki_bots.calls import (
     AnswerReceived,
-    Attribution,
     Call,
     CallEnded,
     CallEvent,
@@ -39,9 +39,8 @@ from voki_bots.calls import (
     CallLeft,
     CandidateReceived,
     GapCause,
-    MediaConnected,
-    MediaLost,
     OfferReceived,
+    Participant,
     ParticipantJoined,
     ParticipantLeft,
     PluginEvent,
@@ -51,18 +50,14 @@ from voki_bots.calls import (
     SignallingRestored,
     SupervisionStarted,
     SupervisionStopped,
-    Track,
-    TrackAttributed,
-    TrackEnded,
-    TrackStarted,
 )
-from voki_bots.errors import FileWriteError, SignallingError
-from voki_bots.media.peer import Peer
+from voki_bots.errors import ConnectionLostError, FileWriteError, SignallingError
 from voki_bots.media.pipeline import Pipeline
-from voki_bots.media.receive import Received
 from voki_bots.signalling import payloads
-from voki_bots.signalling.socket import Channel, Closed, Errored, Joined
-from voki_bots.signalling.socket import Received as Arrived
+from voki_bots.signalling.membership import Closed, Errored, Joined
+from voki_bots.signalling.membership import Received as Arrived
+from voki_bots.signalling.socket import Channel
+from voki_bots.units import SILENCE_DBFS
 
 READY = 1.0
 """Seconds that joining waits for plugins to be set up; a slower one joins when it is ready."""
@@ -73,12 +68,11 @@ TICK = 0.1
 POLL = 15.0
 """Seconds between two questions to the platform whether the call still runs."""
 
+QUIET = 1.0
+"""Seconds without any packet after which nobody is heard."""
+
 LEAVE = 2.0
 """Seconds that the platform may take to acknowledge our leaving."""
-
-STALLED = 3.0
-"""Seconds without any packet, from anybody, after which a connection that carried media is given up while
-others are present."""
 
 
 class NoMetrics:
@@ -118,6 +112,7 @@ class CallSession:
         archive: The folder below which calls are kept.
         rule: When to leave.
         metrics: Makes the metrics of a plugin by its name.
+        lanes: The threads of the plugins' sinks, shared by the sessions of a process.
         wall: The time in UTC.
 
     Raises:
@@ -136,6 +131,7 @@ class CallSession:
         archive: Path,
         rule: Rule | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
+        lanes: Lanes | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.call = call
@@ -143,6 +139,7 @@ class CallSession:
         self.rule = rule or Rule()
         self.bus = Bus()
         self.gate = Gate()
+        self.lanes = lanes or Lanes()
         self.roster = Roster(call, "")
         self._account = account
         self._plugins = plugins
@@ -154,16 +151,13 @@ class CallSession:
         self._reason: str | None = None
         self._zero: float | None = None
         self._end: float | None = None
-        self._connected = False
         self._signalling = False
         self._paused: str | None = None
         self._undocumented: set[str] = set()
-        self._first: dict[tuple[int, str, int], Received] = {}
-        self._newest: dict[tuple[int, str, int], Received] = {}
-        self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
         self._pair_gone: float | None = None
         self._alone_since: float | None = None
         self._disk: str | None = None
+        self._here: set[str] = set()
 
     # ------------------------------------------------------------ life
 
@@ -176,17 +170,22 @@ class CallSession:
             self._signalling = True
             self._open_folder()
             await self._learn(response)
-            self.pipeline = Pipeline(clock=self._loop.time, zero=self._zero or 0.0, report=self._media_said)
-            self._dialler = Dialler(self, clock=self._loop.time, segment=self._folder.first_segment)
+            self._leg = Leg(
+                self,
+                self._account,
+                zero=self._zero or 0.0,
+                segment=self._folder.first_segment,
+                clock=self._loop.time,
+            )
             self.publish(CallJoined(self.call, self._account.user_id))
             for who in self.roster.present:
-                self.publish(ParticipantJoined(who))
+                self.met(who)
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             self._seats = [self._seat(plugin) for plugin in self._plugins]
             self._serving = [self._group.create_task(seat.serve()) for seat in self._seats]
             await asyncio.gather(*(seat.ready(READY) for seat in self._seats))
             self._tasks = [
-                self._group.create_task(self._dialler.run(), name="media"),
+                self._group.create_task(self._leg.dialler.run(), name="media"),
                 self._group.create_task(self._hear(), name="signalling"),
                 self._group.create_task(self._tick(), name="tick"),
                 self._group.create_task(self._poll(), name="poll"),
@@ -261,8 +260,11 @@ class CallSession:
         except (TimeoutError, SignallingError) as error:
             self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
         self.roster = Roster(self.call, self._account.user_id)
-        for who in payloads.participants_in(response):
-            self.roster.joined(who, self.now)
+        # No snapshot is documented; where a reply holds one, it is welcome.
+        listed = response.get("participants") if isinstance(response, Mapping) else None
+        for entry in listed if isinstance(listed, list) else ():
+            if isinstance(said := payloads.call_event("participant_joined", entry), ParticipantJoined):
+                self.roster.joined(said.participant, self.now)
 
     def _seat(self, plugin: Plugin[Any]) -> Seat:
         return Seat(
@@ -283,18 +285,31 @@ class CallSession:
         """The call's folder."""
         return self._folder.directory
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """Where media of this call go."""
+        return self._leg.pipeline
+
+    def send(self, event: str, payload: Mapping[str, object]) -> None:
+        """Push to the call's channel; buffered while it is away, for nothing once it is closed."""
+        try:
+            self._channel.send(event, payload)
+        except ConnectionLostError as error:
+            self._log.info("not_sent", event_name=event, why=str(error))
+
     def snapshot(self) -> Snapshot:
         """What the session is doing now."""
         levels = self.pipeline.levels()
+        tracks = self.pipeline.tracks
         return Snapshot(
             call=self.call,
             bot=self.bot,
             now=self.now,
-            segment=self._dialler.segment,
-            connected=self._connected,
+            segment=self._leg.dialler.segment,
+            connected=self._leg.up,
             signalling=self._signalling,
             participants=tuple((p.name or p.id, str(p.role), p.present) for p in self.roster.participants),
-            tracks=tuple((str(t), str(self.roster.who(t).role), level) for t, level in levels.items()),
+            tracks=tuple((str(t), str(self.roster.who(t).role), levels.get(t, SILENCE_DBFS)) for t in tracks),
             detached={s.plugin.name: s.detached for s in self._seats if s.detached},
             paused=self._paused is not None,
         )
@@ -361,14 +376,15 @@ class CallSession:
                     self._undocumented.add(event)
                     self._log.info("undocumented_event", event_name=event[:80])
             case OfferReceived() | AnswerReceived() | CandidateReceived():
-                self._dialler.signal(said)
+                self._leg.dialler.signal(said)
                 self.bus.publish(said)
             case ParticipantJoined(participant):
                 if known := self.roster.joined(participant, self.now):
-                    self.publish(ParticipantJoined(known))
-                self._attributed(self.roster.attribute())
+                    self.met(known)
+                self._leg.attributed(self.roster.attribute())
             case ParticipantLeft(participant):
                 if known := self.roster.left(participant.id, self.now):
+                    self._here.discard(known.id)
                     self.publish(ParticipantLeft(known))
             case CallEnded(reason):
                 self.publish(said)
@@ -378,6 +394,12 @@ class CallSession:
                 self.publish(said)
             case _:
                 assert_never(said)
+
+    def met(self, participant: Participant) -> None:
+        """Somebody is present, announced or heard; told once."""
+        if participant.id not in self._here:
+            self._here.add(participant.id)
+            self.publish(ParticipantJoined(participant))
 
     async def _poll(self) -> None:
         while True:
@@ -391,86 +413,6 @@ class CallSession:
             self.roster.seed(self.call)
             if details.over:
                 self.leave(f"the platform says the call is {details.status}")
-
-    # ------------------------------------------------------------ media (see `voki_bots.bots.dial.Line`)
-
-    async def make_peer(self, segment: int) -> Peer:
-        """A new Peer for a segment; silent bots only receive."""
-        return Peer(
-            segment,
-            ice_servers=await self._account.ice_servers(),
-            loopback=self._account.credentials.loopback,
-            relay_only=self._account.credentials.relay_only,
-            on_packet=lambda received: self._packet(segment, received),
-            clock=self._loop.time,
-        )
-
-    def send(self, event: str, payload: Mapping[str, object]) -> None:
-        """Push to the call's channel."""
-        self._channel.send(event, payload)
-
-    def described(self, segment: int, peer: Peer) -> None:
-        """A remote description was applied: read every m-line anew, ours too."""
-        for line in peer.lines:
-            tokens = tuple(t for t in (*line.msid, line.label) if t and t != "-")
-            if self._tokens.get((segment, line.mid), tokens) != tokens:
-                self._attributed(self.roster.relabelled(segment, line.mid, tokens))
-            self._tokens[segment, line.mid] = tokens
-        self.gate.close(Closing.RENEGOTIATION)
-
-    def connected(self, segment: int, peer: Peer) -> None:
-        """ICE and DTLS are up; say that we are muted, once a segment (Q20)."""
-        self._connected = True
-        self.gate.connected()
-        self.publish(MediaConnected(segment))
-        for kind in ("audio", "video"):
-            self.send("mute", payloads.mute(kind, muted=True))
-
-    def stalled(self, segment: int, peer: Peer) -> str | None:
-        """No packet from anybody, though somebody is present and media did flow in this segment."""
-        silent = self.pipeline.silent_for(segment)
-        if silent is not None and silent > STALLED and self.roster.present:
-            return f"no media for {silent:.1f} s"
-        return None
-
-    def lost(self, segment: int, cause: str) -> None:
-        """A segment is over; the recording goes on with the next one."""
-        self._connected = False
-        self.gate.close(Closing.RECONNECT)
-        self._remember_clocks()
-        self.pipeline.end_segment(segment, GapCause.REDIAL)
-        self.publish(MediaLost(segment, cause))
-        self._log.warning("media_lost", segment=segment, cause=cause)
-
-    def _packet(self, segment: int, received: Received) -> None:
-        key = (segment, received.mid, received.ssrc)
-        if key not in self._first:
-            self._first[key] = received
-        self._newest[key] = received
-        self.pipeline.push(segment, received)
-
-    def _media_said(self, event: CallEvent) -> None:
-        self.publish(event)
-        if isinstance(event, TrackStarted):
-            track = event.track
-            first = self._first.get((track.segment, track.mid, track.ssrc))
-            clock = first.timestamp % 2**32 if first else None
-            tokens = self._tokens.get((track.segment, track.mid), ())
-            self._attributed(self.roster.started(track, event.at, clock, tokens))
-        elif isinstance(event, TrackEnded):
-            self.roster.ended(event.track, event.at)
-
-    def _attributed(self, changed: Mapping[Track, Attribution]) -> None:
-        for track, attribution in changed.items():
-            self.publish(TrackAttributed(track, attribution))
-        if changed:
-            self.pipeline.reselect()
-
-    def _remember_clocks(self) -> None:
-        for (segment, mid, ssrc), received in self._newest.items():
-            at = received.arrival - (self._zero or 0.0)
-            self.roster.heard(Track(segment, mid, ssrc, received.kind), received.timestamp % 2**32, at)
-        self._newest.clear()
 
     # ------------------------------------------------------------ reasons to leave
 
@@ -488,8 +430,8 @@ class CallSession:
         if now > self.rule.maximum:
             self.leave(f"attended for {self.rule.maximum:g} s, the longest allowed")
         anybody, seen = bool(self.roster.present), self.roster.anybody_was_present
-        silent = self.pipeline.silent_for(None)
-        quiet = silent is None or silent > TICK * 10
+        silent = self.pipeline.silent_for()
+        quiet = silent is None or silent > QUIET
         self._pair_gone = None if anybody or not seen else (self._pair_gone or now)
         self._alone_since = None if anybody or not quiet else (self._alone_since or now)
         if self._pair_gone is not None and now - self._pair_gone > self.rule.leave_after_others and quiet:

@@ -11,8 +11,9 @@ from voki_bots.bots.account import Account
 from voki_bots.calls import ServiceEvent
 from voki_bots.errors import SignallingError
 from voki_bots.signalling import payloads
-from voki_bots.signalling.presence import PresenceView
-from voki_bots.signalling.socket import Channel, Errored, Joined, Received
+from voki_bots.signalling.membership import Errored, Joined, Received
+from voki_bots.signalling.presence import AgentsOnline
+from voki_bots.signalling.socket import Channel
 
 _log = structlog.get_logger(__name__)
 
@@ -86,10 +87,11 @@ class Topics:
             )
             if not error.retryable:
                 return
-        view = PresenceView(channel.topic.partition(":")[2])
+        view = AgentsOnline(channel.topic.partition(":")[2])
         async for notice in channel:
             match notice:
                 case Joined(again=True):
+                    view.rejoined()
                     self.restored.set()
                 case Received(event=event, payload=payload):
                     for said in self._read(channel.topic, event, payload, view):
@@ -97,9 +99,9 @@ class Topics:
                 case Errored(reason=reason):
                     _log.info("topic_away", topic=channel.topic, why=reason)
 
-    def _read(self, topic: str, event: str, payload: object, view: PresenceView) -> list[ServiceEvent]:
+    def _read(self, topic: str, event: str, payload: object, view: AgentsOnline) -> list[ServiceEvent]:
         if topic.startswith("presence:") and event in ("presence_state", "presence_diff"):
-            return list(view.take(event, payload))
+            return list(view.receive(event, payload))
         said = payloads.department_event(topic, event, payload)
         if said is not None:
             return [said]

@@ -285,7 +285,8 @@ class Sim:
     ) -> AsyncIterator[CallSession]:
         """Let a bot attend a call; its recordings go below `directory`."""
         async with AsyncExitStack() as stack:
-            account = account or await stack.enter_async_context(self.account())
+            if account is None:
+                account = await stack.enter_async_context(self.account())
             plugins = bot.plugins(registry or Registry())
             for plugin in plugins:
                 await stack.enter_async_context(plugin)
