@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +31,7 @@ from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media import quirks, sdp
+from voki_bots.media.ice import Candidate, IceServer, usable_candidate
 from voki_bots.media.opus import SILENT_PACKET
 from voki_bots.media.quirks import FOREIGN
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
@@ -46,24 +46,6 @@ CLOSE_SECONDS = 5.0
 MAX_CANDIDATES = 256
 
 _lingering: set[asyncio.Task[None]] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server. Of all TURN urls given to a Peer, aiortc uses the first."""
-
-    urls: tuple[str, ...]
-    username: str | None = None
-    credential: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One of our ICE candidates, as it goes to the far end; `candidate` begins with ``candidate:``."""
-
-    candidate: str
-    mid: str | None
-    line: int | None
 
 
 class Peer:
@@ -387,10 +369,8 @@ class Peer:
             await self._add(candidate)
 
     async def _add(self, text: str) -> None:
-        bare = text.strip().removeprefix("a=").removeprefix("candidate:")
-        words = bare.split()
-        # TCP is not spoken by aioice; a .local name would be looked up by multicast (RFC 8839, mDNS draft).
-        if len(words) < 8 or words[2].lower() != "udp" or words[4].lower().endswith(".local"):
+        bare = usable_candidate(text)
+        if bare is None:
             return
         try:
             candidate = candidate_from_sdp(bare)
