@@ -120,7 +120,9 @@ class Presence:
             if current is None:
                 continue
             refs = _refs(entry)
-            current["metas"] = [meta for meta in current["metas"] if meta.get("phx_ref") not in refs]
+            # replaced, not changed: `entry` may be the very entry of the state
+            current = {**current, "metas": [m for m in current["metas"] if m.get("phx_ref") not in refs]}
+            self._state[key] = current
             events.append(Went(key, deepcopy(current), deepcopy(entry)))
             if not current["metas"]:
                 del self._state[key]

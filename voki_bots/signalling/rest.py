@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -114,13 +114,16 @@ class Rest:
     ) -> None:
         self.tenant = tenant
         try:
-            url = httpx.URL(base_url)
-        except httpx.InvalidURL:
-            url = httpx.URL("")
-        if url.scheme not in ("http", "https") or not url.host:
+            url = urlsplit(base_url)
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = None
+        if not host or url.scheme not in ("http", "https"):
             raise ConfigurationError("expected an address like https://voki.example", path="voki.url")
+        at = f"[{host}]" if ":" in host else host
+        at = f"{at}:{port}" if port else at
         root = url.path.rstrip("/").removesuffix("/api")
-        self.shown = f"{url.scheme}://{url.netloc.decode()}{root}"
+        self.shown = f"{url.scheme}://{at}{root}"
         self._client = httpx.AsyncClient(
             base_url=self.shown,
             headers={"X-Tenant": quote(tenant, safe=""), "Accept": "application/json"},
