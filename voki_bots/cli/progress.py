@@ -50,7 +50,7 @@ async def watching(
         Why the session ended before the time was over, or None.
     """
     names: dict[str, str] = {}
-    levels = levels or {}
+    levels = {} if levels is None else levels  # an empty one may fill later
     showing = [asyncio.create_task(_hear(session, console, names))]
     if console.is_terminal:
         showing.append(asyncio.create_task(_draw(session, console, names, levels)))
@@ -176,8 +176,11 @@ def _named(who: calls.Participant) -> str:
 def _bar(level: float) -> Text:
     share = min(1.0, max(0.0, (level - _FLOOR) / -_FLOOR))
     filled = round(share * _BAR)
-    amount = "silent" if level <= SILENCE_DBFS else f"{level:.0f} dBFS"
-    return Text.assemble(("█" * filled, "green"), ("·" * (_BAR - filled), "dim"), f" {amount}")
+    return Text.assemble(("█" * filled, "green"), ("·" * (_BAR - filled), "dim"), f" {_amount(level)}")
+
+
+def _amount(level: float) -> str:
+    return "silent" if level <= SILENCE_DBFS else f"{level:.0f} dBFS"
 
 
 async def _draw(
@@ -211,7 +214,7 @@ async def _status(
         await asyncio.sleep(STATUS)
         files = files_in(session.directory)
         heard = [
-            f"{shown(names.get(track, track), _NAME)} {level:.0f} dBFS"
+            f"{shown(names.get(track, track), _NAME)} {_amount(level)}"
             for track, level in _heard(session.snapshot(), levels).items()
         ]
         written = f"{len(files)} files, {size(sum(count for _, count in files))}"
