@@ -1,11 +1,12 @@
 """The program against a whole Voki: signing in, listing, looking, joining."""
 
 import asyncio
+import functools
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,14 @@ import pytest
 pytestmark = pytest.mark.journey
 
 
+@pytest.fixture
+def asked(voki_bots: Any) -> Callable[..., Awaitable[Any]]:
+    """Run ``voki-bots`` in this process, beside the loop."""
+    return functools.partial(asyncio.to_thread, voki_bots)
+
+
 async def ran(*arguments: object, stop_when: Callable[[], object] | None = None, **environment: str) -> Any:
-    """Run ``voki-bots`` to its end; with `stop_when`, press Ctrl-C as soon as that is true."""
+    """Run ``voki-bots`` as a process; with `stop_when`, press Ctrl-C as soon as that is true."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -61,27 +68,27 @@ async def account(sim: Any) -> dict[str, str]:
     }
 
 
-async def test_calls_lists_what_the_platform_shows(sim: Any, account: dict[str, str]) -> None:
+async def test_calls_lists_what_the_platform_shows(sim: Any, asked: Any, account: dict[str, str]) -> None:
     """The call that was made is in the list."""
     call = await sim.call()
-    said = await ran("calls", "--json", **account)
+    said = await asked("calls", "--json", **account)
     assert call.id in [each["call_id"] for each in json.loads(said.stdout)]
 
 
-async def test_calls_is_a_table_for_people(sim: Any, account: dict[str, str]) -> None:
+async def test_calls_is_a_table_for_people(sim: Any, asked: Any, account: dict[str, str]) -> None:
     """With the whole id, to be copied."""
     call = await sim.call()
-    assert call.id in (await ran("calls", **account)).stdout
+    assert call.id in (await asked("calls", **account)).stdout
 
 
 @pytest.mark.parametrize("command", [("calls",), ("join", "5f3c"), ("doctor",)])
 async def test_a_refused_login_is_code_3(
-    account: dict[str, str], command: tuple[str, ...], tmp_path: Path
+    asked: Any, account: dict[str, str], command: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A wrong password is one sentence, and is not repeated in it."""
     output = ("--output", tmp_path / "takes") if command[0] == "join" else ()
-    said = await ran(*command, *output, **account | {"VOKI_PASSWORD": "wrong-password"})
-    assert (said.code, "wrong-password" in said.stdout + said.stderr, (tmp_path / "takes").exists()) == (
+    said = await asked(*command, *output, **account | {"VOKI_PASSWORD": "wrong-password"})
+    assert (said.exit_code, "wrong-password" in said.stdout + said.stderr, (tmp_path / "takes").exists()) == (
         3,
         False,
         False,
@@ -90,24 +97,24 @@ async def test_a_refused_login_is_code_3(
 
 @pytest.mark.parametrize("call_id", ["../../x", "no-such-call"])
 async def test_a_call_that_is_not_there_is_refused(
-    account: dict[str, str], call_id: str, tmp_path: Path
+    asked: Any, account: dict[str, str], call_id: str, tmp_path: Path
 ) -> None:
     """Code 3, one sentence, and nothing is written."""
-    said = await ran("join", call_id, "--output", tmp_path / "takes", **account)
-    assert (said.code, said.stderr.count("\n"), list(tmp_path.iterdir())) == (3, 1, [])
+    said = await asked("join", call_id, "--output", tmp_path / "takes", **account)
+    assert (said.exit_code, said.stderr.count("\n"), (tmp_path / "takes").exists()) == (3, 1, False)
 
 
-async def test_an_unreachable_host_is_code_4(account: dict[str, str], tmp_path: Path) -> None:
+async def test_an_unreachable_host_is_code_4(asked: Any, account: dict[str, str], tmp_path: Path) -> None:
     """One sentence that names the host."""
-    said = await ran("join", "5f3c", "--output", tmp_path, **account | {"VOKI_URL": "http://127.0.0.1:1"})
-    assert (said.code, "127.0.0.1" in said.stderr, said.stderr.count("\n")) == (4, True, 1)
+    said = await asked("join", "5f3c", "--output", tmp_path, **account | {"VOKI_URL": "http://127.0.0.1:1"})
+    assert (said.exit_code, "127.0.0.1" in said.stderr, said.stderr.count("\n")) == (4, True, 1)
 
 
-async def test_doctor_is_content_with_a_sandbox(account: dict[str, str]) -> None:
+async def test_doctor_is_content_with_a_sandbox(asked: Any, account: dict[str, str]) -> None:
     """Sign-in, list and websocket work; TURN is absent there, which is a warning."""
-    said = await ran("doctor", "--json", **account)
+    said = await asked("doctor", "--json", **account)
     states = {each["check"]: each["state"] for each in json.loads(said.stdout)}
-    assert (said.code, {n for n, s in states.items() if s == "failed"}, states["websocket"]) == (
+    assert (said.exit_code, {n for n, s in states.items() if s == "failed"}, states["websocket"]) == (
         0,
         set(),
         "ok",
@@ -117,7 +124,7 @@ async def test_doctor_is_content_with_a_sandbox(account: dict[str, str]) -> None
 async def test_join_records_a_call_until_its_time(sim: Any, account: dict[str, str], tmp_path: Path) -> None:
     """Both people have a file of their own, and what was written adds up."""
     call = await sim.call()
-    said = await ran("join", call.id, "--output", tmp_path, "--seconds", "6", "--json", **account)
+    said = await ran("join", call.id, "--output", tmp_path, "--seconds", "4", "--json", **account)
     ended = json.loads(said.stdout)
     assert (said.code, ended["ok"], sorted(each["role"] for each in ended["files"])) == (
         0,
@@ -153,3 +160,15 @@ async def test_run_with_a_refused_account_is_code_3(account: dict[str, str], tmp
     file.write_text('[service]\nport = 0\n[[bots]]\nname = "minutes"\n')
     said = await ran("run", file, **account | {"VOKI_PASSWORD": "wrong-password"})
     assert (said.code, said.stderr.splitlines()[-1][:6]) == (3, "error:")
+
+
+async def test_ctrl_c_while_signing_in_is_quiet(account: dict[str, str], tmp_path: Path) -> None:
+    """A platform that never answers is given up at once: code 130, not a word, nothing written."""
+    met: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: met.append(writer), "127.0.0.1", 0) as server:
+        silent = {"VOKI_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+        said = await ran("join", "5f3c", "--output", tmp_path, stop_when=lambda: met, **account | silent)
+        for writer in met:
+            writer.close()
+            await writer.wait_closed()
+    assert (said.code, said.stderr, list(tmp_path.iterdir())) == (130, "", [])

@@ -226,6 +226,10 @@ async def _turn(rest: Rest, broker: TokenBroker) -> AsyncIterator[Finding]:
         said = f"no TURN credentials: {error}"
         yield Finding("turn", "warning", said, "media goes directly then; ask for TURN if calls stay silent")
         return
+    if not turn.urls:
+        said = "the platform names no TURN server"
+        yield Finding("turn", "warning", said, "media goes directly then; ask for TURN if calls stay silent")
+        return
     yield Finding("turn", "ok", f"credentials for {len(turn.urls)} addresses")
     for url in turn.urls[:_MOST_SERVERS]:
         if (server := Server.parse(url)) is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from voki_bots.settings import Settings
 
 _BOT = "join"
+_METER = "display"
 
 
 def join(
@@ -160,7 +161,8 @@ async def _attend(
     from voki_bots.settings import credentials_of
 
     meter = Meter()
-    attending = (*plugins, meter) if console.is_terminal else plugins
+    meter.name = _METER
+    attending = (*plugins, meter)
     async with AsyncExitStack() as stack:
         for plugin in attending:
             with told(plugin, "start"):
