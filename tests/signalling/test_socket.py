@@ -21,7 +21,6 @@ from voki_bots.errors import (
     ProtocolError,
     ReplyTimeoutError,
 )
-from voki_bots.signalling import socket as module
 from voki_bots.signalling.socket import Channel, Closed, Errored, Joined, Received, Socket
 
 SECRET = "s3cr3t-t0ken"
@@ -396,12 +395,9 @@ async def test_39_a_slow_consumer_does_not_stall_the_heartbeat(far: Any) -> None
         assert len(far.sockets) == 1
 
 
-async def test_a_consumer_too_far_behind_ends_with_a_protocol_error(
-    far: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_consumer_too_far_behind_ends_with_a_protocol_error(far: Any) -> None:
     """Signalling is never dropped: what was kept is read, then comes the error."""
-    monkeypatch.setattr(module, "MAX_EVENTS", 3)
-    async with connected(far.url) as socket:
+    async with connected(far.url, max_events=3) as socket:
         channel = socket.channel("call:1")
         await channel.join()
         for number in range(9):

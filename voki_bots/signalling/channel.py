@@ -39,34 +39,13 @@ from voki_bots.signalling.membership import (
     Settled,
     State,
     Subscription,
+    may_try_again,
     reason_of,
 )
 from voki_bots.signalling.wire import Message
 
 MAX_BUFFER = 1000
 """Pushes that may wait for a channel to be joined."""
-
-MAX_REJOIN_REFUSALS = 3
-"""How often in a row a rejoin may be refused for a reason that we do not know before we believe it."""
-
-TRANSIENT_REASONS = frozenset({"join crashed"})
-"""Refusals of a join after which it is tried again (Q7)."""
-
-FINAL_REASONS = frozenset(
-    {
-        "unauthorized",
-        "forbidden",
-        "not_found",
-        "not found",
-        "unmatched topic",
-        "too many channels joined",
-        "call_ended",
-        "completed",
-        "missed",
-        "cancelled",
-    }
-)
-"""Refusals of a rejoin that are believed at once."""
 
 
 class Connection:
@@ -376,8 +355,7 @@ class Connection:
             return
         reason = reason_of(reply.response, "no reason was given")
         subscription.refusals += 1
-        unsure = subscription.joined_before and reason not in FINAL_REASONS
-        if reason in TRANSIENT_REASONS or (unsure and subscription.refusals <= MAX_REJOIN_REFUSALS):
+        if may_try_again(subscription, reason):
             self._fault(subscription, reason, now)
             return
         self._settle(subscription.waiting, JoinRefusedError(subscription.topic, reason))

@@ -1,6 +1,6 @@
 """What there is to say and to remember about one channel of a socket: its states, events and waiting pushes.
 
-Sans-IO, and without behaviour: `channel.Connection` is what moves it.
+Sans-IO: `channel.Connection` is what moves it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,28 @@ from math import inf
 from typing import TypeAlias
 
 from voki_bots.errors import SignallingError
+
+MAX_REJOIN_REFUSALS = 3
+"""How often in a row a rejoin may be refused for a reason that we do not know before we believe it."""
+
+TRANSIENT_REASONS = frozenset({"join crashed"})
+"""Refusals of a join after which it is tried again (Q7)."""
+
+FINAL_REASONS = frozenset(
+    {
+        "unauthorized",
+        "forbidden",
+        "not_found",
+        "not found",
+        "unmatched topic",
+        "too many channels joined",
+        "call_ended",
+        "completed",
+        "missed",
+        "cancelled",
+    }
+)
+"""Refusals of a rejoin that are believed at once."""
 
 
 class State(StrEnum):
@@ -153,3 +175,11 @@ def reason_of(payload: object, default: str) -> str:
         except (ValueError, RecursionError):
             return default
     return "".join(c if c.isprintable() else "?" for c in reason[:200])
+
+
+def may_try_again(subscription: Subscription, reason: str) -> bool:
+    """Whether a join that was refused is to be tried again; a first join only where the server stumbled."""
+    if reason in TRANSIENT_REASONS:
+        return True
+    unsure = subscription.joined_before and reason not in FINAL_REASONS
+    return unsure and subscription.refusals <= MAX_REJOIN_REFUSALS

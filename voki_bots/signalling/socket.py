@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from random import Random
 from types import TracebackType
@@ -41,15 +40,12 @@ from voki_bots.signalling.membership import (
     Received,
     Reply,
     Settled,
-    State,
     Subscription,
 )
 from voki_bots.signalling.payloads import documented
+from voki_bots.signalling.topic import Channel
 
 __all__ = ["Channel", "ChannelEvent", "Closed", "Errored", "Joined", "Received", "Reply", "Socket"]
-
-MAX_EVENTS = 4096
-"""Events that may wait for a channel's consumer. Signalling is never dropped: one more closes the channel."""
 
 _CLOSE_TIMEOUT = 1.0  # seconds to wait for the far end's half of a close
 _MAX_SIZE = 8 * 2**20  # the largest message that Phoenix' own servers take
@@ -63,105 +59,6 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
-
-
-class Channel:
-    """One topic of a `Socket`; made by `Socket.channel`.
-
-    Iterate over it to get what happens: `Joined`, `Received`, `Errored`, and finally `Closed`. There is one
-    consumer; what arrives before it begins is kept, up to `MAX_EVENTS`, beyond which the channel is left and
-    the iteration ends with a ProtocolError.
-    """
-
-    def __init__(self, socket: Socket, subscription: Subscription) -> None:
-        self._socket = socket
-        self._subscription = subscription
-        self._events: deque[ChannelEvent] = deque()
-        self._arrived = asyncio.Event()
-        self._ended = False
-        self._error: ProtocolError | None = None
-
-    @property
-    def topic(self) -> str:
-        """For example ``call:42``."""
-        return self._subscription.topic
-
-    @property
-    def joined(self) -> bool:
-        """Whether a push would go out at once."""
-        return self._subscription.state is State.JOINED
-
-    async def join(self) -> object:
-        """Join, and return the platform's response; may be called before the socket is open, and once.
-
-        Raises:
-            JoinRefusedError: The platform does not want us here; the channel is closed.
-            ReplyTimeoutError: No answer yet; the channel goes on trying until `leave`, and says `Joined`.
-            ConnectionLostError: No connection yet (it goes on trying), or the socket or channel was closed.
-            ProtocolError: It was joined before.
-        """
-        self._socket._check()
-        reply = await self._socket._command(lambda c, now: c.join(self._subscription, now))
-        return reply.response
-
-    async def push(self, event: str, payload: Mapping[str, object], *, timeout: float | None = None) -> Reply:
-        """Send, or buffer until joined, and wait for the reply.
-
-        Args:
-            event: One that Voki documents for this topic.
-            payload: Must be JSON.
-            timeout: Seconds from now; by default the socket's.
-
-        Raises:
-            ReplyTimeoutError: No reply came in time; platforms may well not reply at all (Q11).
-            ConnectionLostError: The channel or the socket went away before the reply.
-            ProtocolError: The event is not documented, or the channel was never joined.
-        """
-        self._socket._permit(self.topic, event)
-        self._socket._check()
-        body = dict(payload)
-        return await self._socket._command(
-            lambda c, now: c.push(self._subscription, event, body, now, timeout)
-        )
-
-    def send(self, event: str, payload: Mapping[str, object]) -> None:
-        """Send, or buffer until joined, and forget.
-
-        Raises:
-            ConnectionLostError: The channel is closed, or too much is waiting already.
-            ProtocolError: The event is not documented, or the channel was never joined.
-        """
-        self._socket._permit(self.topic, event)
-        self._socket._send(self._subscription, event, dict(payload))
-
-    async def leave(self) -> None:
-        """Leave; returns when the platform says so, after a timeout, or at once if not joined."""
-        await self._socket._command(lambda c, now: c.leave(self._subscription, now))
-
-    def __aiter__(self) -> AsyncIterator[ChannelEvent]:
-        return self
-
-    async def __anext__(self) -> ChannelEvent:
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._events.popleft()
-
-    def _put(self, event: ChannelEvent) -> bool:
-        """Queue an event; False means that the consumer is too far behind."""
-        self._arrived.set()
-        if isinstance(event, Closed):
-            self._ended = True
-        elif self._error is None and len(self._events) >= MAX_EVENTS:
-            self._error = ProtocolError(f"{MAX_EVENTS} events of {self.topic!r} wait for their consumer")
-            return False
-        if self._error is None:
-            self._events.append(event)
-        return True
 
 
 class Socket:
@@ -178,6 +75,7 @@ class Socket:
         max_refusals: Refusals in a row after which the socket gives up.
         permitted: Whether an event may be pushed to a topic; by default what Voki documents, for an event
             that a Phoenix channel does not know crashes it.
+        max_events: Events that may wait for a channel's consumer; one more closes the channel.
     """
 
     def __init__(
@@ -192,6 +90,7 @@ class Socket:
         versions: Sequence[str | None] = ("2.0.0", "1.0.0", None),
         max_refusals: int = 3,
         permitted: Callable[[str, str], bool] = documented,
+        max_events: int = 4096,
     ) -> None:
         self._dialling = Dialling(
             url, versions=versions, backoff=backoff, max_refusals=max_refusals, random=random
@@ -199,6 +98,7 @@ class Socket:
         self._token = token
         self._timeout = timeout
         self._permitted = permitted
+        self._max_events = max_events
         self._connection = Connection(
             heartbeat=heartbeat,
             timeout=timeout,
@@ -253,7 +153,7 @@ class Socket:
             ConfigurationError: There is no Phoenix socket at this address; the socket has given up.
             ConnectionLostError: The platform cannot be reached; the socket goes on trying.
         """
-        self._check()
+        self.check()
         if self._connection.open:
             return
         opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -271,7 +171,7 @@ class Socket:
             fixed = dict(params or {})
             params = lambda: fixed  # noqa: E731 - a closure over a copy, so that later changes do not matter
         subscription = self._connection.subscribe(topic, params)
-        self._channels[subscription] = channel = Channel(self, subscription)
+        self._channels[subscription] = channel = Channel(self, subscription, self._max_events)
         return channel
 
     async def failed(self) -> VokiError:
@@ -285,7 +185,7 @@ class Socket:
         Raises:
             SignallingError: What the token's source raises; the connection is then left alone.
         """
-        self._check()
+        self.check()
         self._spare = await self._token(True)
         self._hang_up.set()
 
@@ -296,18 +196,19 @@ class Socket:
             ConnectionLostError: Not connected.
             ReplyTimeoutError: No reply.
         """
-        self._check()
+        self.check()
         began = self._now()
-        await self._command(lambda c, now: c.ping(now))
+        await self.command(lambda c, now: c.ping(now))
         return self._now() - began
 
     # ------------------------------------------------------------ for Channel
 
-    def _permit(self, topic: str, event: str) -> None:
+    def permit(self, topic: str, event: str) -> None:
+        """Refuse what Voki does not document."""
         if not self._permitted(topic, event):
             raise ProtocolError(f"Voki documents no event {event!r} that a client sends to {topic!r}")
 
-    async def _command(self, issue: Callable[[Connection, float], int]) -> Reply:
+    async def command(self, issue: Callable[[Connection, float], int]) -> Reply:
         """Give the machine a command, and wait for what its ticket settles with."""
         ticket = issue(self._connection, self._now())
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -321,7 +222,8 @@ class Socket:
             if future.done() and not future.cancelled():
                 future.exception()  # we may have been cancelled between its coming and our waking
 
-    def _send(self, subscription: Subscription, event: str, payload: Mapping[str, object]) -> None:
+    def send(self, subscription: Subscription, event: str, payload: Mapping[str, object]) -> None:
+        """Push, and forget."""
         self._connection.send(subscription, event, payload, self._now())
         self._pump()
 
@@ -330,7 +232,8 @@ class Socket:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise the verdict, or that the socket was closed."""
         if self._verdict is not None and self._verdict.done():
             raise self._verdict.result()
         if self._exited:
@@ -371,8 +274,8 @@ class Socket:
         channel = self._channels.get(subscription)
         if isinstance(event, Closed):
             self._channels.pop(subscription, None)
-        if channel is not None and not channel._put(event):
-            _log.error("signalling.consumer_behind", topic=subscription.topic, events=MAX_EVENTS)
+        if channel is not None and not channel.put(event):
+            _log.error("signalling.consumer_behind", topic=subscription.topic, events=self._max_events)
             self._connection.leave(subscription, self._now())
             self._stirred.set()
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -125,7 +125,7 @@ class TokenBroker:
             assert self._access is not None
             return self._access
 
-    async def renewals(self) -> AsyncIterator[str]:
+    async def renewals(self) -> AsyncGenerator[str, None]:
         """Renew in the background at about 75 % of each token's life, and yield each new token.
 
         While the platform cannot be reached it tries again and again.
