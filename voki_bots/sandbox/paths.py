@@ -69,11 +69,20 @@ def fall_silent(pc: Any, *, close: bool) -> None:
 
 
 async def close_connection(pc: Any) -> None:
-    """Close `pc`, whatever happens to the caller: a close that is cancelled never finishes.
+    """Close `pc`. A caller that is cancelled meanwhile stays until it is done.
 
-    A connection that was still being made when it was closed leaves tasks behind that wait for packets or
-    consent for ever; they are ended here.
+    A close that is cancelled never finishes, nor does any later one.
     """
+    closing = asyncio.ensure_future(_close(pc))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait({closing})
+        raise
+
+
+async def _close(pc: Any) -> None:
+    # One that is still being made leaves tasks behind that wait for packets or consent for ever.
     owners = {id(pc), *(id(connection) for connection in connections(pc))}
     closing = asyncio.ensure_future(pc.close())
     with contextlib.suppress(TimeoutError):
@@ -83,6 +92,11 @@ async def close_connection(pc: Any) -> None:
         task.cancel()
     if left:
         await asyncio.wait(left, timeout=1)
+    for (
+        transceiver
+    ) in pc.getTransceivers():  # one may have been started behind the close; stopping twice is safe
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(transceiver.receiver.stop(), 1)
 
 
 def _owner(task: asyncio.Task[Any]) -> object:
