@@ -44,7 +44,7 @@ def test_help_lists_what_a_command_says_of_itself(name: str) -> None:
     """The summaries in the list are the first lines of the commands' own help."""
     module, _, attribute = COMMANDS[name].where.partition(":")
     found = getattr(import_module(module), attribute)
-    said = found.info.help if isinstance(found, typer.Typer) else found.__doc__
+    said: Any = found.info.help if isinstance(found, typer.Typer) else found.__doc__
     assert said.strip().split("\n")[0] == COMMANDS[name].summary
 
 

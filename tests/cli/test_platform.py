@@ -22,7 +22,7 @@ def asked(voki_bots: Any) -> Callable[..., Awaitable[Any]]:
     return functools.partial(asyncio.to_thread, voki_bots)
 
 
-async def ran(*arguments: object, stop_when: Callable[[], object] | None = None, **environment: str) -> Any:
+async def ran(*arguments: object, stop_when: Any = None, **environment: Any) -> Any:
     """Run ``voki-bots`` as a process; with `stop_when`, press Ctrl-C as soon as that is true."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
