@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from voki_bots import Bot
-from voki_bots.bots.lanes import Lanes
+from voki_bots.media.tap import Lane
 from voki_bots.testing.sim import Sim
 
 CALLS = 100
@@ -31,7 +31,7 @@ def resident() -> int:
 
 def descriptors() -> int:
     """How many file descriptors are open."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.soak
@@ -40,17 +40,16 @@ async def test_a_hundred_calls_leave_nothing_behind(sim: Sim) -> None:
     """After 100 calls, one after another: no task, thread or descriptor more, and no more memory."""
     seen: list[tuple[int, int, int, int]] = []
     bot = Bot("minutes").record()
-    lanes = Lanes()
     async with sim.account() as account:
         for number in range(1, CALLS + 1):
             call = await sim.call({"role": "attendant", "tone": 440}, {"role": "customer", "tone": 880})
-            async with sim.attend(call, bot, account=account, lanes=lanes):
+            async with sim.attend(call, bot, account=account):
                 await call.heard_by_bots(25)
             await call.end()
-            await lanes.join()
+            await Lane.of("recorder").join()
             seen.append((len(asyncio.all_tasks()), threading.active_count(), descriptors(), resident()))
             if number % 10 == 0:
-                print(f"call {number}: tasks, threads, descriptors, bytes = {seen[-1]}", flush=True)
+                print(f"call {number}: tasks, threads, descriptors, bytes = {seen[-1]}", flush=True)  # noqa: T201
     settled, last = seen[SETTLED - 1], seen[-1]
     assert last[:3] == settled[:3]
     assert last[3] - settled[3] <= GROWTH

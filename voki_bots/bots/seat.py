@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Gate
-from voki_bots.bots.lanes import Lanes, as_sink
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
 from voki_bots.bots.roster import Roster
 from voki_bots.calls import (
@@ -48,7 +47,6 @@ class Room(Protocol):
     bus: Bus
     gate: Gate
     roster: Roster
-    lanes: Lanes
 
     @property
     def pipeline(self) -> Pipeline:
@@ -206,7 +204,7 @@ class Seat:
         return self._listening(self._room.pipeline.listen(self._tap(sink), self._selects(of), rate, filters))
 
     def _tap(self, sink: Any) -> Tap:
-        return Tap(self._room.lanes.of(self.plugin.name), as_sink(sink), on_failure=self._sink_failed)
+        return Tap(self.plugin.name, sink, on_failure=self._sink_failed)
 
     def _sink_failed(self, error: BaseException) -> None:
         self._fail(_told(error))

@@ -24,7 +24,6 @@ from voki_bots.archive.folder import CallFolder
 from voki_bots.bots.account import Account
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Closing, Gate
-from voki_bots.bots.lanes import Lanes
 from voki_bots.bots.leg import Leg
 from voki_bots.bots.plugin import Metrics, Plugin
 from voki_bots.bots.roster import Roster
@@ -112,7 +111,6 @@ class CallSession:
         archive: The folder below which calls are kept.
         rule: When to leave.
         metrics: Makes the metrics of a plugin by its name.
-        lanes: The threads of the plugins' sinks, shared by the sessions of a process.
         wall: The time in UTC.
 
     Raises:
@@ -131,7 +129,6 @@ class CallSession:
         archive: Path,
         rule: Rule | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
-        lanes: Lanes | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.call = call
@@ -139,7 +136,6 @@ class CallSession:
         self.rule = rule or Rule()
         self.bus = Bus()
         self.gate = Gate()
-        self.lanes = lanes or Lanes()
         self.roster = Roster(call, "")
         self._account = account
         self._plugins = plugins

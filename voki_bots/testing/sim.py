@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from voki_bots.bots.account import Account, Credentials
 from voki_bots.bots.bot import Bot
-from voki_bots.bots.lanes import Lanes
 from voki_bots.bots.registry import Registry
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call
@@ -288,7 +287,6 @@ class Sim:
         *,
         account: Account | None = None,
         registry: Registry | None = None,
-        lanes: Lanes | None = None,
     ) -> AsyncIterator[CallSession]:
         """Let a bot attend a call; its recordings go below `directory`."""
         async with AsyncExitStack() as stack:
@@ -305,7 +303,6 @@ class Sim:
                 plugins=plugins,
                 archive=wanted or self.directory,
                 rule=bot.rule,
-                lanes=lanes,
             )
             yield await stack.enter_async_context(session)
 
