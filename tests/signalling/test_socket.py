@@ -565,6 +565,15 @@ async def test_77_a_source_of_tokens_that_fails_is_retried_with_back_off(far: An
     assert asyncio.get_running_loop().time() - began > 0.15
 
 
+async def test_77_a_platform_whose_sign_in_vanishes_for_a_while_is_not_given_up(far: Any) -> None:
+    """It was right before, so it is an outage."""
+    source = Source()
+    async with connected(far.url, token=source):
+        source.failures = [ConfigurationError("no /api/auth/login (HTTP 404)")]
+        far.sockets[0].transport.abort()
+        await until(lambda: len(far.sockets) == 2)
+
+
 async def test_77_a_refused_account_is_told_at_once(far: Any) -> None:
     """Nothing connects without a token."""
     with pytest.raises(AuthenticationError, match="wrong password"):

@@ -121,11 +121,13 @@ class Dialling:
             return 0.0
         return self.failed()
 
-    def unauthorised(self, error: AuthenticationError) -> float:
+    def unauthorised(self, error: AuthenticationError | ConfigurationError) -> float:
         """No token can be had; say how long to wait."""
         if not self._proved:
             self.verdict = error
             return 0.0
+        if isinstance(error, ConfigurationError):
+            return self.failed()  # it was right before: a deploy may answer anything for a while
         self._refusals += 1
         if self._refusals >= self._max_refusals:
             self.verdict = error

@@ -316,11 +316,8 @@ class Socket:
         token, self._spare = self._spare, None
         try:
             token = token or await self._token(dialling.fresh)
-        except AuthenticationError as error:
+        except (AuthenticationError, ConfigurationError) as error:
             return dialling.unauthorised(error), error
-        except ConfigurationError as error:
-            dialling.verdict = error
-            return 0.0, error
         except SignallingError as error:
             return dialling.failed(), error
         websocket, status, why = await self._open(dialling.url(token))

@@ -132,6 +132,7 @@ class TokenBroker:
 
         Raises:
             AuthenticationError: The platform refuses the account.
+            ConfigurationError: There never was a token, and there is no such platform.
         """
         failures = 0
         while True:
@@ -145,7 +146,9 @@ class TokenBroker:
                     if self._made == made:
                         await self._renew()
                 failures = 0
-            except ConnectionLostError as error:
+            except (ConnectionLostError, ConfigurationError, ProtocolError) as error:
+                if self._access is None and not isinstance(error, ConnectionLostError):
+                    raise
                 delay = _BACKOFF[min(failures, len(_BACKOFF) - 1)] * self._random.uniform(0.8, 1.2)
                 failures += 1
                 _log.warning(
