@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from voki_bots.calls import Call
-from voki_bots.errors import SignallingError, VokiError
+from voki_bots.errors import VokiError
 from voki_bots.media.peer import IceServer
 from voki_bots.signalling.rest import Rest, TurnCredentials
 from voki_bots.signalling.socket import Channel, Socket
@@ -120,7 +120,7 @@ class Account:
         try:
             async for _ in self.broker.renewals():
                 pass
-        except SignallingError as error:
+        except VokiError as error:
             # The token in use may be good for minutes yet; the socket tells when the platform refuses it.
             _log.error("token_not_renewed", tenant=self.tenant, why=str(error))
 
@@ -167,11 +167,11 @@ class Account:
     async def _fetch_turn(self) -> TurnCredentials | None:
         try:
             return await self.rest.turn_credentials(await self.broker.token())
-        except SignallingError as error:
+        except VokiError as error:
             _log.warning("turn_credentials_refused", why=str(error), then="asking the public endpoint")
         try:
             return await self.rest.public_turn_credentials()
-        except SignallingError as error:
+        except VokiError as error:
             _log.warning("no_turn_credentials", why=str(error), then="media goes without TURN")
             return None
 

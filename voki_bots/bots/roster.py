@@ -59,6 +59,7 @@ class Roster:
         self._own_id = own_id
         self._people: dict[str, _Person] = {}
         self._lines: dict[Track, _Line] = {}
+        self._former: dict[str, str] = {}
         self.seed(call)
 
     # ------------------------------------------------------------ people
@@ -113,6 +114,10 @@ class Roster:
         known.joined, known.left, known.announced = now, None, True
         return None if was_here else known.participant
 
+    def former_id(self, participant_id: str) -> str | None:
+        """The id under which somebody was expected before the platform told theirs, or None."""
+        return self._former.get(participant_id)
+
     def _adopt_expected(self, newcomer: Participant) -> _Person | None:
         """An expected customer has no id; the first who comes by that name and role is them."""
         for key, person in list(self._people.items()):
@@ -121,6 +126,7 @@ class Roster:
             if same and not person.announced and newcomer.role in (Role.CUSTOMER, Role.UNKNOWN):
                 del self._people[key]
                 person.participant = replace(expected, id=newcomer.id)
+                self._former[newcomer.id] = key
                 self._people[newcomer.id] = person
                 return person
         return None

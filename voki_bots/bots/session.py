@@ -50,7 +50,7 @@ from voki_bots.calls import (
     SupervisionStarted,
     SupervisionStopped,
 )
-from voki_bots.errors import ConnectionLostError, FileWriteError, SignallingError
+from voki_bots.errors import ConnectionLostError, FileWriteError, SignallingError, VokiError
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.signalling import payloads
 from voki_bots.signalling.membership import Closed, Errored, Joined
@@ -253,7 +253,7 @@ class CallSession:
         try:
             async with asyncio.timeout(POLL / 5):
                 self.call = self.call.merged(await self._account.call(self.call.call_id))
-        except (TimeoutError, SignallingError) as error:
+        except (TimeoutError, VokiError) as error:
             self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
         self.roster = Roster(self.call, self._account.user_id)
         # No snapshot is documented; where a reply holds one, it is welcome.
@@ -392,9 +392,13 @@ class CallSession:
                 assert_never(said)
 
     def met(self, participant: Participant) -> None:
-        """Somebody is present, announced or heard; told once."""
-        if participant.id not in self._here:
-            self._here.add(participant.id)
+        """Somebody is present, announced or heard; told once, though the journal learns a late id too."""
+        if participant.id in self._here:
+            return
+        self._here.add(participant.id)
+        if self.roster.former_id(participant.id) in self._here:
+            self.record(ParticipantJoined(participant))
+        else:
             self.publish(ParticipantJoined(participant))
 
     async def _poll(self) -> None:
@@ -402,7 +406,7 @@ class CallSession:
             await asyncio.sleep(POLL)
             try:
                 details = await self._account.call(self.call.call_id)
-            except SignallingError as error:
+            except VokiError as error:
                 self._log.debug("poll_failed", why=str(error))
                 continue
             self.call = self.call.merged(details)

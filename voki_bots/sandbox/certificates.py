@@ -41,6 +41,11 @@ def use_rsa_certificate(pc: Any) -> None:
     """Give `pc` an RSA-2048 certificate. Call it before any transceiver exists."""
     (certificate,) = pc._RTCPeerConnection__certificates
     certificate._key, certificate._cert = _certificate()
+
+
+def accept_rsa(pc: Any) -> None:
+    """Let `pc` talk to a far end with an RSA certificate, as every browser does."""
+    (certificate,) = pc._RTCPeerConnection__certificates
     original = certificate._create_ssl_context
 
     def with_rsa(srtp_profiles: Sequence[Any]) -> Any:

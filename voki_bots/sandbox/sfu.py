@@ -20,7 +20,7 @@ from aiortc.rtp import RtcpSrPacket, RtpPacket
 from aiortc.sdp import candidate_from_sdp
 
 from ..units import SAMPLE_RATE
-from .certificates import use_rsa_certificate
+from .certificates import accept_rsa, use_rsa_certificate
 from .options import Switches
 from .paths import close_connection, fall_silent, gather_on
 from .sdp import Stream, candidates, spoken, ufrag_of
@@ -35,8 +35,9 @@ Say = Callable[[str, dict[str, object]], None]
 
 
 def new_connection(addresses: Sequence[str], *, rsa: bool = False) -> RTCPeerConnection:
-    """Return a bundled RTCPeerConnection without any ICE server."""
+    """Return a bundled RTCPeerConnection without any ICE server, with an RSA certificate if wanted."""
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    accept_rsa(pc)
     if rsa:
         use_rsa_certificate(pc)
     return pc

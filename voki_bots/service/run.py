@@ -14,7 +14,7 @@ from voki_bots.bots.account import Account
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Plugin
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
-from voki_bots.errors import ConfigurationError, PluginError, SignallingError, VokiError
+from voki_bots.errors import ConfigurationError, PluginError, VokiError
 from voki_bots.service.api import serve_api
 from voki_bots.service.dispatch import Crew, Dispatch
 from voki_bots.service.telemetry import Telemetry
@@ -150,7 +150,7 @@ class Service:
             topics.restored.clear()
             try:
                 calls = await self._account.calls()
-            except SignallingError as error:
+            except VokiError as error:
                 _log.warning("poll_failed", why=str(error))
             else:
                 for call in calls:
@@ -190,7 +190,7 @@ class Service:
             )
         try:
             heard = heard.merged(await self._account.call(call_id))
-        except SignallingError as error:
+        except VokiError as error:
             _log.warning("call_details_unknown", call=call_id, why=str(error))
         self.dispatch.offer(heard, type(event).__name__)
 
