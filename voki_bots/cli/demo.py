@@ -69,9 +69,9 @@ def demo(
         raise ConfigurationError(f"--language must be one of {known}; got {language!r}", path="language")
     console = Console(stderr=as_json)
     report = asyncio.run(run(file, output, seconds, language, console))
+    _print(report, console)
     if as_json:
         sys.stdout.write(report.as_json() + "\n")
-    _print(report, console)
     if not report.ok:
         raise typer.Exit(1)
 
