@@ -31,6 +31,7 @@ class FarEnd:
         self.requests: list[str] = []
         self.messages: list[list[Any]] = []
         self.sockets: list[ServerConnection] = []
+        self.members: dict[str, list[ServerConnection]] = {}
         self.closes: list[int | None] = []
         self.port = 0
         self._server: Server | None = None
@@ -68,6 +69,11 @@ class FarEnd:
     async def say(self, topic: str, event: str, payload: object, join_ref: str | None = None) -> None:
         await self.sockets[-1].send(json.dumps([join_ref, None, topic, event, payload]))
 
+    async def broadcast(self, topic: str, event: str, payload: object) -> None:
+        """To every connection that has joined the topic, as Phoenix does: without refs."""
+        for socket in list(self.members.get(topic, ())):
+            await socket.send(json.dumps([None, None, topic, event, payload]))
+
     def _upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         self.requests.append(request.path)
         status = self.statuses.pop(0) if self.statuses else 101
@@ -84,9 +90,20 @@ class FarEnd:
             self.messages.append(message)
             if (answer := self.answer(message)) is not None:
                 status, response = answer
+                self._follow(socket, message, status)
                 body = {"status": status, "response": response}
                 await socket.send(json.dumps([message[0], message[1], message[2], "phx_reply", body]))
+        for members in self.members.values():
+            if socket in members:
+                members.remove(socket)
         self.closes.append(socket.close_code)
+
+    def _follow(self, socket: ServerConnection, message: list[Any], status: str) -> None:
+        members = self.members.setdefault(message[2], [])
+        if message[3] == "phx_join" and status == "ok":
+            members.append(socket)
+        elif message[3] == "phx_leave" and socket in members:
+            members.remove(socket)
 
 
 class Wire:

@@ -16,13 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 
-from voki_bots.errors import (
-    ConnectionLostError,
-    JoinRefusedError,
-    ProtocolError,
-    ReplyTimeoutError,
-    SignallingError,
-)
+from voki_bots.errors import ConnectionLostError, JoinRefusedError, ProtocolError, ReplyTimeoutError
 from voki_bots.signalling import wire
 from voki_bots.signalling.membership import (
     ChannelEvent,
@@ -36,12 +30,12 @@ from voki_bots.signalling.membership import (
     Push,
     Received,
     Reply,
-    Settled,
     State,
     Subscription,
     may_try_again,
     reason_of,
 )
+from voki_bots.signalling.replies import Replies
 from voki_bots.signalling.wire import Message
 
 MAX_BUFFER = 1000
@@ -74,14 +68,13 @@ class Connection:
         self._rejoin = tuple(rejoin)
         self._spread = spread
         self._subscriptions: list[Subscription] = []
-        self._pending: dict[str, Push] = {}
         self._heartbeat_ref: str | None = None
         self._heartbeat_at = inf
         self._heartbeat_until = inf
         self._refs = 0
-        self._tickets = 0
         self._frames: list[str | bytes] = []
         self._events: list[Output] = []
+        self._replies = Replies(lambda settled: self._events.append(settled))
 
     # ------------------------------------------------------------ the socket tells
 
@@ -105,7 +98,7 @@ class Connection:
             elif subscription.state is State.LEAVING:
                 self._close(subscription, "left")
             subscription.rejoin_at, subscription.tries = inf, 0
-        self._fail(None, reason)
+        self._replies.fail(None, reason)
 
     def receive(self, data: str | bytes, now: float) -> None:
         """Take one message from the socket. What cannot be understood is noticed and skipped."""
@@ -134,10 +127,7 @@ class Connection:
 
     def wake(self, now: float) -> None:
         """Do what is due: heartbeat, timeouts, rejoins."""
-        for ref, push in list(self._pending.items()):
-            if push.deadline <= now:
-                del self._pending[ref]
-                self._settle(push, ReplyTimeoutError(push.event, round(now - push.since, 3)))
+        self._replies.wake(now)
         for subscription in list(self._subscriptions):
             self._wake(subscription, now)
         if self._heartbeat_ref is not None and self._heartbeat_until <= now:
@@ -182,7 +172,7 @@ class Connection:
         for other in list(self._subscriptions):
             if other.topic == subscription.topic and other.state is not State.LEAVING:
                 self._close(other, "replaced by a newer channel of the same topic")
-        ticket = self._ticket()
+        ticket = self._replies.ticket()
         subscription.waiting = Push(wire.JOIN, None, ticket, now, now + self._timeout)
         subscription.state = State.JOINING
         self._subscriptions.append(subscription)
@@ -206,7 +196,7 @@ class Connection:
             ProtocolError: The channel was never joined, or the payload is not JSON.
             ConnectionLostError: Too much is waiting already.
         """
-        ticket = self._ticket()
+        ticket = self._replies.ticket()
         limit = now + (self._timeout if timeout is None else timeout)
         self._submit(subscription, Push(event, payload, ticket, now, limit, subscription), now)
         return ticket
@@ -224,7 +214,7 @@ class Connection:
 
     def leave(self, subscription: Subscription, now: float) -> int:
         """Leave; settles by reply, by ``phx_close`` or by timeout, whatever comes first, always with ok."""
-        ticket = self._ticket()
+        ticket = self._replies.ticket()
         subscription.leavers.append(ticket)
         if subscription.state is State.LEAVING:
             return ticket
@@ -232,32 +222,63 @@ class Connection:
             self._close(subscription, "left")
             return ticket
         join_ref = subscription.join_ref
-        self._fail(subscription, "left")
-        self._settle(subscription.waiting, ConnectionLostError(f"{subscription.topic!r} was left"))
+        self._replies.fail(subscription, "left")
+        self._drop_buffer(subscription, "left")
+        self._replies.settle(subscription.waiting, ConnectionLostError(f"{subscription.topic!r} was left"))
         subscription.waiting, subscription.state = None, State.LEAVING
         subscription.leave_until = now + self._timeout
         ref = self._write(join_ref, subscription.topic, wire.LEAVE, {})
-        self._pending[ref] = Push(wire.LEAVE, None, None, now, inf, subscription)
+        self._replies.await_reply(ref, Push(wire.LEAVE, None, None, now, inf, subscription))
         return ticket
 
     def ping(self, now: float) -> int:
         """Send a heartbeat out of turn; the ticket settles when it is answered."""
-        ticket = self._ticket()
+        ticket = self._replies.ticket()
         if self.open:
             self._beat(ticket, now)
         else:
-            self._settle_ticket(ticket, ConnectionLostError("the socket is not connected"))
+            self._replies.conclude(ticket, ConnectionLostError("the socket is not connected"))
         return ticket
 
     def cancel(self, ticket: int) -> None:
         """Forget who waited; a late reply is ignored, and what was not sent yet never will be."""
-        for ref in [ref for ref, push in self._pending.items() if push.ticket == ticket]:
-            del self._pending[ref]
+        self._replies.cancel(ticket)
         for subscription in self._subscriptions:
             subscription.buffer = [push for push in subscription.buffer if push.ticket != ticket]
             subscription.leavers = [leaver for leaver in subscription.leavers if leaver != ticket]
             if subscription.waiting and subscription.waiting.ticket == ticket:
                 subscription.waiting = None
+
+    def release(self, subscription: Subscription, reason: str, now: float) -> None:
+        """Let go of a channel that another connection is to `adopt`.
+
+        What was sent and not answered fails, as when the socket is lost; what is buffered stays with it.
+        """
+        if subscription.state in (State.JOINED, State.JOINING):
+            self._fault(subscription, reason, now)
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    def adopt(self, subscription: Subscription) -> dict[int, int]:
+        """Take a channel that another connection has released; `rejoin` joins it.
+
+        Returns:
+            The new tickets of what is buffered, by the old ones.
+        """
+        renewed: dict[int, int] = {}
+        for push in (*subscription.buffer, subscription.waiting):
+            if push is not None and push.ticket is not None:
+                push.ticket = renewed[push.ticket] = self._replies.ticket()
+        subscription.rejoin_at, subscription.tries = inf, 0
+        self._subscriptions.append(subscription)
+        return renewed
+
+    def rejoin(self, now: float) -> None:
+        """Join at once what waits to be joined again."""
+        for subscription in list(self._subscriptions):
+            if self.open and subscription.state is State.ERRORED:
+                subscription.tries = 0
+                self._send_join(subscription, now)
 
     def close(self, reason: str, now: float) -> None:
         """End for good: every channel closes."""
@@ -267,7 +288,7 @@ class Connection:
 
     def __len__(self) -> int:
         """How many commands wait for an answer; 0 when nothing is remembered."""
-        return len(self._pending) + sum(len(s.buffer) + (s.waiting is not None) for s in self._subscriptions)
+        return len(self._replies) + sum(len(s.buffer) + (s.waiting is not None) for s in self._subscriptions)
 
     # ------------------------------------------------------------ inside
 
@@ -276,7 +297,7 @@ class Connection:
         if state is State.NEW:
             raise ProtocolError(f"{push.event!r} was pushed to {subscription.topic!r} before it was joined")
         if state in (State.LEAVING, State.CLOSED):
-            self._settle(push, ConnectionLostError(f"{subscription.topic!r} is closed"))
+            self._replies.settle(push, ConnectionLostError(f"{subscription.topic!r} is closed"))
         elif state is State.JOINED:
             self._send_push(subscription, push, now)
         elif len(subscription.buffer) >= MAX_BUFFER:
@@ -292,7 +313,7 @@ class Connection:
         push.payload = None
         if push.ticket is None:
             push.deadline = now + self._timeout  # only to notice that it was refused
-        self._pending[ref] = push
+        self._replies.await_reply(ref, push)
 
     def _send_join(self, subscription: Subscription, now: float) -> None:
         params = dict(subscription.params())
@@ -300,17 +321,17 @@ class Connection:
         try:
             self._write(ref, subscription.topic, wire.JOIN, params)
         except ProtocolError as error:
-            self._settle(subscription.waiting, error)
+            self._replies.settle(subscription.waiting, error)
             subscription.waiting = None
             self._close(subscription, str(error))
             return
         subscription.state, subscription.join_ref, subscription.rejoin_at = State.JOINING, ref, inf
         subscription.attempt_until = now + self._timeout
-        self._pending[ref] = Push(wire.JOIN, None, None, now, inf, subscription)
+        self._replies.await_reply(ref, Push(wire.JOIN, None, None, now, inf, subscription))
 
     def _beat(self, ticket: int | None, now: float) -> str:
         ref = self._write(None, wire.HEARTBEAT_TOPIC, wire.HEARTBEAT, {})
-        self._pending[ref] = Push(wire.HEARTBEAT, None, ticket, now, now + self._window)
+        self._replies.await_reply(ref, Push(wire.HEARTBEAT, None, ticket, now, now + self._window))
         return ref
 
     def _write(self, join_ref: str | None, topic: str, event: str, payload: object) -> str:
@@ -320,7 +341,7 @@ class Connection:
         return ref
 
     def _replied(self, message: Message, now: float) -> None:
-        push = self._pending.pop(message.ref, None) if message.ref is not None else None
+        push = self._replies.answered(message.ref)
         if push is None:
             return
         body = message.payload if isinstance(message.payload, Mapping) else {}
@@ -336,14 +357,14 @@ class Connection:
                 Noticed(f"{push.event!r} was refused: {reason_of(reply.response, 'no reason')}")
             )
         else:
-            self._settle(push, reply)
+            self._replies.settle(push, reply)
 
     def _join_replied(self, subscription: Subscription, reply: Reply, now: float) -> None:
         if reply.status == "ok":
             again, subscription.joined_before = subscription.joined_before, True
             subscription.state, subscription.attempt_until = State.JOINED, inf
             subscription.tries = subscription.refusals = 0
-            self._settle(subscription.waiting, reply)
+            self._replies.settle(subscription.waiting, reply)
             subscription.waiting = None
             self._happened(subscription, Joined(reply.response, again))
             waiting, subscription.buffer = subscription.buffer, []
@@ -351,14 +372,14 @@ class Connection:
                 if push.deadline > now:
                     self._send_push(subscription, push, now)
                 else:
-                    self._settle(push, ReplyTimeoutError(push.event, round(now - push.since, 3)))
+                    self._replies.expire(push, now)
             return
         reason = reason_of(reply.response, "no reason was given")
         subscription.refusals += 1
         if may_try_again(subscription, reason):
             self._fault(subscription, reason, now)
             return
-        self._settle(subscription.waiting, JoinRefusedError(subscription.topic, reason))
+        self._replies.settle(subscription.waiting, JoinRefusedError(subscription.topic, reason))
         subscription.waiting = None
         self._close(subscription, f"the join was refused: {reason}")
 
@@ -381,7 +402,7 @@ class Connection:
 
     def _fault(self, subscription: Subscription, reason: str, now: float) -> None:
         """Not joined any more, or not yet: fail what was sent, say so once, and plan the rejoin."""
-        self._fail(subscription, reason, buffered=False)
+        self._replies.fail(subscription, reason)
         subscription.state, subscription.join_ref = State.ERRORED, None
         subscription.attempt_until = subscription.rejoin_at = inf
         if self.open:
@@ -393,39 +414,32 @@ class Connection:
 
     def _close(self, subscription: Subscription, reason: str) -> None:
         was, subscription.state = subscription.state, State.CLOSED
-        self._fail(subscription, reason)
-        self._settle(subscription.waiting, ConnectionLostError(f"{subscription.topic!r}: {reason}"))
+        self._replies.fail(subscription, reason)
+        self._drop_buffer(subscription, reason)
+        self._replies.settle(subscription.waiting, ConnectionLostError(f"{subscription.topic!r}: {reason}"))
         subscription.waiting, subscription.join_ref = None, None
         subscription.rejoin_at = subscription.attempt_until = subscription.leave_until = inf
         for ticket in subscription.leavers:
-            self._settle_ticket(ticket, Reply("ok", None))
+            self._replies.conclude(ticket, Reply("ok", None))
         subscription.leavers.clear()
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
         if was is not State.CLOSED:
             self._happened(subscription, Closed(reason))
 
-    def _fail(self, subscription: Subscription | None, reason: str, buffered: bool = True) -> None:
-        """Fail what waits for a reply of this channel (None: of any), and what is buffered."""
-        for ref, push in list(self._pending.items()):
-            if subscription is None or push.subscription is subscription:
-                del self._pending[ref]
-                self._settle(
-                    push, ConnectionLostError(f"no reply to {push.event!r}: {reason}", reason=reason)
-                )
-        if subscription is not None and buffered:
-            for push in subscription.buffer:
-                self._settle(
-                    push, ConnectionLostError(f"{push.event!r} was not sent: {reason}", reason=reason)
-                )
-            subscription.buffer.clear()
+    def _drop_buffer(self, subscription: Subscription, reason: str) -> None:
+        for push in subscription.buffer:
+            self._replies.settle(
+                push, ConnectionLostError(f"{push.event!r} was not sent: {reason}", reason=reason)
+            )
+        subscription.buffer.clear()
 
     def _wake(self, subscription: Subscription, now: float) -> None:
         expired = [push for push in subscription.buffer if push.deadline <= now]
         if expired:
             subscription.buffer = [push for push in subscription.buffer if push.deadline > now]
             for push in expired:
-                self._settle(push, ReplyTimeoutError(push.event, round(now - push.since, 3)))
+                self._replies.expire(push, now)
         waiting = subscription.waiting
         if waiting is not None and waiting.deadline <= now:
             subscription.waiting = None
@@ -433,7 +447,7 @@ class Connection:
             unconnected = ConnectionLostError(
                 f"{subscription.topic!r} was not joined: no connection for {waited} s"
             )
-            self._settle(waiting, ReplyTimeoutError(wire.JOIN, waited) if self.open else unconnected)
+            self._replies.settle(waiting, ReplyTimeoutError(wire.JOIN, waited) if self.open else unconnected)
         if subscription.attempt_until <= now:
             join_ref = subscription.join_ref
             self._fault(subscription, "the join timed out", now)
@@ -445,26 +459,13 @@ class Connection:
 
     def _deadlines(self) -> Iterator[float]:
         yield self._heartbeat_until if self._heartbeat_ref is not None else self._heartbeat_at
-        for push in self._pending.values():
-            yield push.deadline
+        yield from self._replies.deadlines()
         for subscription in self._subscriptions:
             yield min(subscription.attempt_until, subscription.leave_until, subscription.rejoin_at)
             if subscription.waiting is not None:
                 yield subscription.waiting.deadline
             for push in subscription.buffer:
                 yield push.deadline
-
-    def _ticket(self) -> int:
-        self._tickets += 1
-        return self._tickets
-
-    def _settle(self, push: Push | None, outcome: Reply | SignallingError) -> None:
-        if push is None or push.ticket is None:
-            return
-        self._settle_ticket(push.ticket, outcome)
-
-    def _settle_ticket(self, ticket: int, outcome: Reply | SignallingError) -> None:
-        self._events.append(Settled(ticket, outcome))
 
     def _happened(self, subscription: Subscription, event: ChannelEvent) -> None:
         self._events.append(Happened(subscription, event))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
 from random import Random
 from types import TracebackType
@@ -42,6 +42,7 @@ from voki_bots.signalling.membership import (
     Settled,
     Subscription,
 )
+from voki_bots.signalling.overlap import Overlap
 from voki_bots.signalling.payloads import documented
 from voki_bots.signalling.topic import Channel
 
@@ -145,6 +146,11 @@ class Socket:
         """Whether there is a connection now."""
         return self._connection.open
 
+    @property
+    def channels(self) -> list[Channel]:
+        """The channels that were made and have not closed."""
+        return list(self._channels.values())
+
     async def connected(self) -> None:
         """Wait until the connection is open.
 
@@ -200,6 +206,63 @@ class Socket:
         began = self._now()
         await self.command(lambda c, now: c.ping(now))
         return self._now() - began
+
+    # ------------------------------------------------------------ moving channels to another socket
+
+    def hand_over(self, channels: Iterable[Channel], to: Socket, reason: str) -> None:
+        """Break channels here, for another socket to join when it is told to `rejoin` (break, then make).
+
+        What is pushed meanwhile waits; to the user it is as if the connection had been lost.
+        """
+        for channel in channels:
+            subscription = channel.subscription
+            self._connection.release(subscription, reason, self._now())
+            self._deliver()
+            self._channels.pop(subscription, None)
+            for old, new in to._connection.adopt(subscription).items():
+                if (future := self._futures.pop(old, None)) is not None:
+                    to._futures[new] = future
+            to._channels[subscription] = channel
+            channel.carried_by(to, subscription)
+
+    def rejoin(self) -> None:
+        """Join at once what was handed over."""
+        self._connection.rejoin(self._now())
+        self._pump()
+
+    async def overtake(self, channel: Channel, to: Socket) -> bool:
+        """Join a channel on another socket too, and leave it here when that is done (make, then break).
+
+        Its user is told every event once, and of the change nothing.
+
+        Returns:
+            Whether it is there now; if the other socket could not join, it is where it was.
+        """
+        old = channel.subscription
+        new = to._connection.subscribe(old.topic, old.params)
+        overlap = Overlap(old, away=not channel.joined)
+        channel.overlapping(overlap)
+        to._channels[new] = channel
+        try:
+            await to.command(lambda c, now: c.join(new, now))
+            if channel.ended:
+                return True
+            overlap.switched()
+            channel.carried_by(to, new)
+            await self.command(lambda c, now: c.leave(old, now))
+            with contextlib.suppress(SignallingError):
+                await to.ping()  # what was broadcast before we left has come by now
+        except SignallingError as error:
+            _log.warning("channel.not_overtaken", topic=old.topic, why=str(error))
+            return False
+        else:
+            return True
+        finally:
+            if channel.subscription is not new:
+                to._channels.pop(new, None)
+                to._connection.leave(new, to._now())
+                to._pump()
+            channel.overlapping(None)
 
     # ------------------------------------------------------------ for Channel
 
@@ -274,7 +337,7 @@ class Socket:
         channel = self._channels.get(subscription)
         if isinstance(event, Closed):
             self._channels.pop(subscription, None)
-        if channel is not None and not channel.put(event):
+        if channel is not None and not channel.put(subscription, event):
             _log.error("signalling.consumer_behind", topic=subscription.topic, events=self._max_events)
             self._connection.leave(subscription, self._now())
             self._stirred.set()

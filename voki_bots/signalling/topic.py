@@ -10,6 +10,7 @@ from typing import Protocol
 from voki_bots.errors import ProtocolError
 from voki_bots.signalling.channel import Connection
 from voki_bots.signalling.membership import ChannelEvent, Closed, Reply, State, Subscription
+from voki_bots.signalling.overlap import Overlap
 
 
 class Carrier(Protocol):
@@ -41,6 +42,7 @@ class Channel:
         self._socket = socket
         self._max_events = max_events
         self._subscription = subscription
+        self._overlap: Overlap | None = None
         self._events: deque[ChannelEvent] = deque()
         self._arrived = asyncio.Event()
         self._ended = False
@@ -50,6 +52,16 @@ class Channel:
     def topic(self) -> str:
         """For example ``call:42``."""
         return self._subscription.topic
+
+    @property
+    def subscription(self) -> Subscription:
+        """What the socket's machine knows of it."""
+        return self._subscription
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has closed."""
+        return self._ended
 
     @property
     def joined(self) -> bool:
@@ -116,8 +128,21 @@ class Channel:
             await self._arrived.wait()
         return self._events.popleft()
 
-    def put(self, event: ChannelEvent) -> bool:
+    def carried_by(self, socket: Carrier, subscription: Subscription) -> None:
+        """From now on what is asked of this channel goes to another socket."""
+        self._socket, self._subscription = socket, subscription
+
+    def overlapping(self, overlap: Overlap | None) -> None:
+        """Two sockets tell of this channel, until None: each event counts once."""
+        self._overlap = overlap
+
+    def put(self, subscription: Subscription, event: ChannelEvent) -> bool:
         """Queue an event; False means that the consumer is too far behind."""
+        if self._overlap is not None:
+            admitted = self._overlap.admit(subscription, event)
+            if admitted is None:
+                return True
+            event = admitted
         self._arrived.set()
         if isinstance(event, Closed):
             self._ended = True

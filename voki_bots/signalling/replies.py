@@ -1,0 +1,77 @@
+"""Who waits for which answer: tickets, and pushes by the ref of what was sent. Sans-IO.
+
+Replies are matched by ref alone. Nothing stays here for longer than its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from voki_bots.errors import ConnectionLostError, ReplyTimeoutError, SignallingError
+from voki_bots.signalling.membership import Push, Reply, Settled, Subscription
+
+
+class Replies:
+    """What was sent and is not answered yet, and how it comes out.
+
+    Args:
+        tell: Takes each outcome, once for each ticket.
+    """
+
+    def __init__(self, tell: Callable[[Settled], None]) -> None:
+        self._tell = tell
+        self._by_ref: dict[str, Push] = {}
+        self._tickets = 0
+
+    def __len__(self) -> int:
+        return len(self._by_ref)
+
+    def ticket(self) -> int:
+        """A new ticket."""
+        self._tickets += 1
+        return self._tickets
+
+    def await_reply(self, ref: str, push: Push) -> None:
+        """Remember a push that was sent under this ref."""
+        self._by_ref[ref] = push
+
+    def answered(self, ref: str | None) -> Push | None:
+        """Take the push that this ref answers, if it still waits."""
+        return self._by_ref.pop(ref, None) if ref is not None else None
+
+    def settle(self, push: Push | None, outcome: Reply | SignallingError) -> None:
+        """Say how a push came out, if anybody waits for it."""
+        if push is not None and push.ticket is not None:
+            self.conclude(push.ticket, outcome)
+
+    def conclude(self, ticket: int, outcome: Reply | SignallingError) -> None:
+        """Say how a ticket came out."""
+        self._tell(Settled(ticket, outcome))
+
+    def expire(self, push: Push, now: float) -> None:
+        """Say that a push came out late."""
+        self.settle(push, ReplyTimeoutError(push.event, round(now - push.since, 3)))
+
+    def fail(self, subscription: Subscription | None, reason: str) -> None:
+        """Fail what waits for a reply of this channel; None: of any."""
+        for ref, push in list(self._by_ref.items()):
+            if subscription is None or push.subscription is subscription:
+                del self._by_ref[ref]
+                self.settle(push, ConnectionLostError(f"no reply to {push.event!r}: {reason}", reason=reason))
+
+    def cancel(self, ticket: int) -> None:
+        """Forget who waited; a late reply is ignored."""
+        for ref in [ref for ref, push in self._by_ref.items() if push.ticket == ticket]:
+            del self._by_ref[ref]
+
+    def wake(self, now: float) -> None:
+        """Let expire what is due."""
+        for ref, push in list(self._by_ref.items()):
+            if push.deadline <= now:
+                del self._by_ref[ref]
+                self.expire(push, now)
+
+    def deadlines(self) -> Iterator[float]:
+        """When something is due."""
+        for push in self._by_ref.values():
+            yield push.deadline
