@@ -47,7 +47,11 @@ check: $(VENV)/installed-dev ## Lint, types, import contracts, docs against code
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/test_docs.py
 
-bench: $(VENV)/installed-dev ## Measure, as ratios of one run
+$(VENV)/installed-bench: $(VENV)/installed
+	@$(PIP) install --constraint constraints.txt --group bench
+	@touch $@
+
+bench: $(VENV)/installed-bench ## Measure, as ratios of one run
 	@$(BIN)/python -m bench
 
 soak: $(VENV)/installed-dev ## Run what is too long for CI

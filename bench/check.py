@@ -1,0 +1,59 @@
+"""Whether what a receiver made is what was sent: decoded and laid over it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import speech
+from voki_bots.media.opus import Decoder
+from voki_bots.testing.signals import correlation
+
+RATE = 16_000
+LIKE = 0.95
+SLACK = 0.35
+"""Seconds that may be missing: jitter buffers keep their last packets for themselves."""
+
+
+def sent(stream: int, count: int) -> npt.NDArray[np.int16]:
+    """What a stream said, at 16 kHz."""
+    decoder = Decoder(RATE)
+    return np.concatenate([decoder.decode(speech.packet(stream, n)) for n in range(count)])
+
+
+def made(path: Path) -> npt.NDArray[np.int16]:
+    """Read a receiver's file at 16 kHz mono."""
+    if path.suffix == ".pcm":
+        return np.fromfile(path, dtype="<i2").astype(np.int16)
+    if path.suffix == ".opus":
+        from voki_bots.media.containers import decode_file
+
+        return decode_file(path, RATE)
+    import av
+
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("s16", "mono", RATE)
+        parts = [f.to_ndarray()[0] for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+        parts += [f.to_ndarray()[0] for f in resampler.resample(None)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
+
+
+def likeness(stream: int, count: int, path: Path) -> tuple[float, float]:
+    """Say how like what was sent a file is, and how many seconds are missing."""
+    want, have = sent(stream, count), made(path)
+    if not len(have):
+        return 0.0, math.inf
+    return correlation(want, have, window=1.0, rate=RATE), (len(want) - len(have)) / RATE
+
+
+def content_ok(counts: list[int], files: list[str]) -> tuple[bool, str]:
+    """Compare every file with what was sent."""
+    found = [
+        likeness(n, count, Path(file)) for n, (count, file) in enumerate(zip(counts, files, strict=True))
+    ]
+    worst, missing = min(like for like, _ in found), max(gone for _, gone in found)
+    remark = f"correlation {worst:.3f}, {missing:.2f} s missing, at worst of {len(found)}"
+    return worst >= LIKE and missing <= SLACK, remark

@@ -1,0 +1,197 @@
+"""What a stream costs: ours and others at the same job, with the same packets, in one run.
+
+`python -m bench density --peers ours,aiortc --job record --streams 25 --seconds 8 --json`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import check, report
+from bench.counters import Counters, resident, threads
+from bench.process import Child
+
+JOBS = ("record", "pcm", "play")
+PEERS = {"ours": "voki_bots", "aiortc": "aiortc"}
+WARM_UP = 3.0
+FIRST_ALONE = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and keep the results if asked."""
+    options = _options(arguments)
+    peers = options.peers.split(",")
+    results = [asyncio.run(_runs(options, peers, job, n)) for job in options.job for n in options.streams]
+    if options.keep:
+        report.keep(results, Path(__file__).parent / "results")
+    if options.json:
+        print(json.dumps(results[0] if len(results) == 1 else {"runs": results}))
+    else:
+        print("\n\n".join(report.table(result) for result in results))
+    return 0 if all(_sound(result) for result in results) else 1
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench density", description=__doc__)
+    parser.add_argument("--peers", default="ours,aiortc", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--job", type=lambda text: text.split(","), default=["record", "pcm"])
+    parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[25])
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of the measured window")
+    parser.add_argument("--repeat", type=int, default=1, help="interleaved runs; the median counts")
+    parser.add_argument("--path", default=None, help="receive path of ours: tick, hook or receiver")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--keep", action="store_true", default=not arguments, help="write table and plot to bench/results"
+    )
+    parser.add_argument("--loud", action="store_true", help="show what the processes write to stderr")
+    options = parser.parse_args(arguments)
+    if unknown := [job for job in options.job if job not in JOBS]:
+        parser.error(f"unknown job {unknown[0]}; choose of {', '.join(JOBS)}")
+    return options
+
+
+def _sound(result: dict[str, Any]) -> bool:
+    ours = result["peers"].get("ours")
+    return ours is None or bool(ours["content_ok"])
+
+
+async def _runs(options: argparse.Namespace, peers: list[str], job: str, streams: int) -> dict[str, Any]:
+    """Run every peer, interleaved; give the issue's JSON object."""
+    measured: dict[str, list[dict[str, Any]]] = {}
+    skipped: dict[str, str] = {}
+    for _ in range(options.repeat):
+        for peer in peers:
+            if peer in skipped:
+                continue
+            if why := unavailable(peer):
+                skipped[peer] = why
+                continue
+            try:
+                measured.setdefault(peer, []).append(await measure(options, peer, job, streams))
+            except (RuntimeError, TimeoutError, OSError) as error:
+                skipped[peer] = f"{type(error).__name__}: {error}"[:200]
+    found = {peer: _median(rows) for peer, rows in measured.items() if rows}
+    return {
+        "job": job,
+        "streams": streams,
+        "seconds": options.seconds,
+        "repeat": options.repeat,
+        "peers": found,
+        "ratios": ratios(found),
+        "skipped": skipped,
+    }
+
+
+def unavailable(peer: str) -> str | None:
+    """Say why a peer cannot be run here; None if it can."""
+    if peer not in PEERS:
+        return f"there is no peer of this name; known are {', '.join(PEERS)}"
+    if importlib.util.find_spec(PEERS[peer]) is None:
+        return f"{PEERS[peer]} is not installed"
+    return None
+
+
+def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Ours divided by each other: of instructions where both have them, else of CPU time."""
+    ours, made = found.get("ours"), {}
+    for peer, row in found.items():
+        if ours is None or peer == "ours":
+            continue
+        key = "minstr_per_stream_second"
+        if ours[key] is None or row[key] is None:
+            key = "cpu_ms_per_stream_second"
+        made[peer] = round(ours[key] / row[key], 4)
+    return made
+
+
+def _median(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    first = dict(rows[0])
+    for key, value in first.items():
+        if isinstance(value, float) and all(row[key] is not None for row in rows):
+            first[key] = round(statistics.median(row[key] for row in rows), 3)
+    first["content_ok"] = all(row["content_ok"] for row in rows)
+    return first
+
+
+async def measure(options: argparse.Namespace, peer: str, job: str, streams: int) -> dict[str, Any]:
+    """Run one peer once."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        receiver = [*_python(peer), "-m", "bench.receiver", "--peer", peer, "--job", job]
+        receiver += ["--directory", directory, *(["--path", options.path] if options.path else [])]
+        direction = "recvonly" if job == "play" else "sendonly"
+        generator = [sys.executable, "-m", "bench.generator", "--streams", str(streams)]
+        async with (
+            Child(*receiver, quiet=not options.loud) as under,
+            Child(*generator, "--direction", direction, quiet=not options.loud) as source,
+        ):
+            return await _measure(options, under, source, streams)
+
+
+def _python(peer: str) -> list[str]:
+    return [sys.executable]
+
+
+async def _measure(options: argparse.Namespace, under: Child, source: Child, streams: int) -> dict[str, Any]:
+    pid = await under.hear("ready")
+    counters = Counters(pid)
+    under.say(go=True)
+    await under.hear("up")
+    await source.hear("ready")
+    await _connect(under, source, 0)
+    source.say(start=[0])
+    await source.hear("started")
+    await asyncio.sleep(FIRST_ALONE)
+    alone = resident(pid)
+    for n in range(1, streams):
+        await _connect(under, source, n)
+    source.say(start=list(range(streams)))
+    await source.hear("started")
+    await asyncio.sleep(WARM_UP)
+    under.say(window=True)
+    before = counters.read()
+    await asyncio.sleep(options.seconds)
+    after = counters.read()
+    memory, count = resident(pid), threads(pid)
+    under.say(lag=True)
+    lag = await under.hear("lag")
+    source.say(stop=True)
+    sent = await source.hear("stopped")
+    await asyncio.sleep(0.5)
+    under.say(finish=True)
+    finished = await under.hear("finished", 120)
+    counters.close()
+    work = streams * options.seconds
+    instructions = None
+    if before.instructions is not None and after.instructions is not None:
+        instructions = round((after.instructions - before.instructions) / work / 1e6, 3)
+    received = [n for n in finished["received"] if n is not None]
+    ok, remark = check.content_ok(sent, finished["files"])
+    return {
+        "cpu_ms_per_stream_second": round((after.cpu - before.cpu) / work * 1000, 4),
+        "minstr_per_stream_second": instructions,
+        "rss_kb_per_stream": round((memory - alone) / max(1, streams - 1), 1) if streams > 1 else None,
+        "rss_kb": memory,
+        "threads": count,
+        "loop_lag_ms": lag,
+        "packets_expected": sum(sent),
+        "packets_received": sum(received) if len(received) == len(sent) else None,
+        "content_ok": ok,
+        "remark": "; ".join(filter(None, [remark, finished.get("remark")])),
+    }
+
+
+async def _connect(under: Child, source: Child, n: int) -> None:
+    source.say(offer=n)
+    offer = await source.hear("offer")
+    under.say(stream=n, offer=offer)
+    answer = await under.hear("answer")
+    source.say(stream=n, answer=answer)
+    await source.hear("connected")

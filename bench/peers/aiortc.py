@@ -1,0 +1,71 @@
+"""Plain aiortc, as one writes it in an afternoon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aioice.ice
+import av
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.media import MediaRecorder
+from aiortc.mediastreams import MediaStreamError
+
+REQUIRES = "aiortc"
+
+
+class Receiver:
+    """See `bench.receiver.Receiver`."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._connections: list[RTCPeerConnection] = []
+        self._recorders: list[MediaRecorder] = []
+        self._tasks: list[asyncio.Task[int]] = []
+        self._files: list[str] = []
+        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [options.address]
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def answer(self, number: int, offer: str) -> str:
+        pc = RTCPeerConnection(RTCConfiguration([], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._connections.append(pc)
+        await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        track = pc.getReceivers()[0].track
+        if self._options.job == "record":
+            self._files.append(str(self._options.directory / f"{number}.ogg"))
+            recorder = MediaRecorder(self._files[-1])
+            recorder.addTrack(track)
+            await recorder.start()
+            self._recorders.append(recorder)
+        else:
+            self._files.append(str(self._options.directory / f"{number}.pcm"))
+            self._tasks.append(asyncio.create_task(_pcm(track, self._files[-1])))
+        await pc.setLocalDescription(await pc.createAnswer())
+        return str(pc.localDescription.sdp)
+
+    async def finish(self) -> dict[str, Any]:
+        received: list[int | None] = []
+        for recorder in self._recorders:
+            await recorder.stop()
+            received.append(None)
+        for pc in self._connections:
+            await pc.close()
+        received += await asyncio.gather(*self._tasks)
+        return {"received": received, "files": self._files}
+
+
+async def _pcm(track: Any, path: str) -> int:
+    resampler, frames = av.AudioResampler("s16", "mono", 16_000), 0
+    with Path(path).open("wb") as file:  # noqa: ASYNC230  # what one writes in an afternoon
+        try:
+            while True:
+                frame = await track.recv()
+                frames += 1
+                for made in resampler.resample(frame):
+                    file.write(made.to_ndarray().tobytes())
+        except MediaStreamError:
+            return frames

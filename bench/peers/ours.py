@@ -1,0 +1,106 @@
+"""voki-bots: Peer, Pipeline and Tap, as a session uses them; one call with one stream each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any, BinaryIO
+
+from voki_bots.media.containers import OggOpusWriter
+from voki_bots.media.frames import AudioFrame, Packet
+from voki_bots.media.peer import Peer
+from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.tap import Tap
+
+REQUIRES = "voki_bots"
+TICK = 0.05
+
+
+class Ogg:
+    """The recorder's sink without its names."""
+
+    def __init__(self, path: Any) -> None:
+        self.packets = 0
+        self._path = path
+        self._writer: OggOpusWriter | None = None
+
+    def write(self, packet: Packet) -> None:
+        if self._writer is None:
+            self._writer = OggOpusWriter(self._path)
+        self.packets += 1
+        self._writer.write(packet.payload, round(packet.start * 48_000), packet.duration)
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Pcm:
+    """Code of somebody's own who wants 16 kHz."""
+
+    def __init__(self, path: Any) -> None:
+        self.samples = 0
+        self._file: BinaryIO = path.open("wb")
+
+    @property
+    def packets(self) -> int:
+        return self.samples // 320
+
+    def write(self, frame: AudioFrame) -> None:
+        self.samples += len(frame.samples)
+        self._file.write(frame.samples.tobytes())
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Receiver:
+    """See `bench.receiver.Receiver`."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._peers: list[Peer] = []
+        self._calls: list[tuple[Pipeline, Tap, Ogg | Pcm, Any]] = []
+
+    async def start(self) -> None:
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def answer(self, number: int, offer: str) -> str:
+        pipeline = Pipeline(clock=time.monotonic, zero=time.monotonic(), report=lambda event: None)
+        record = self._options.job == "record"
+        path = self._options.directory / f"{number}.{'opus' if record else 'pcm'}"
+        sink: Ogg | Pcm = Ogg(path) if record else Pcm(path)
+        tap = Tap("bench", sink)
+        if record:
+            pipeline.packets(tap, lambda track: True)
+        else:
+            pipeline.listen(tap, lambda track: True, 16_000)
+        self._calls.append((pipeline, tap, sink, path))
+        more = {"path": self._options.path} if self._options.path else {}
+        peer = Peer(0, loopback=True, on_packet=lambda p: pipeline.push(0, p), clock=time.monotonic, **more)
+        self._peers.append(await peer.__aenter__())
+        return await peer.answer(offer)
+
+    async def finish(self) -> dict[str, Any]:
+        path = getattr(self._peers[0], "path", "receiver")
+        for pipeline, tap, _, _ in self._calls:
+            pipeline.close()
+            tap.close()
+        for _, tap, _, _ in self._calls:
+            await tap.drain()
+        received = [sink.packets for _, _, sink, _ in self._calls]
+        return {"received": received, "files": [str(p) for *_, p in self._calls], "remark": f"path {path}"}
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            for pipeline, *_ in self._calls:
+                pipeline.tick()
