@@ -25,7 +25,7 @@ from voki_bots.errors import ConfigurationError
 if TYPE_CHECKING:
     from voki_bots.bots.account import Credentials
 
-_SECRETS = ("password", "totp_secret")
+_SECRETS = ("password", "totp_secret", "webhook_secret")
 
 
 class VokiSettings(BaseSettings):
@@ -45,6 +45,12 @@ class VokiSettings(BaseSettings):
         default=(), description="departments whose presence is followed; joining may show the bot as an agent"
     )
     relay_only: bool = Field(default=False, description="media only through TURN")
+    turn_hosts: tuple[str, ...] = Field(
+        default=(), description="hosts beside the platform's own whose TURN servers may be used"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="only by VOKI_WEBHOOK_SECRET: the secret of Voki's webhooks"
+    )
 
     @field_validator("url")
     @classmethod
@@ -80,13 +86,7 @@ class VokiSettings(BaseSettings):
             raise ConfigurationError(
                 "voki.password: no password; set VOKI_PASSWORD or voki.password_file", path="voki.password"
             )
-        try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"voki.password_file: {self.password_file} cannot be read: {_reason(error)}",
-                path="voki.password_file",
-            ) from None
+        return _secret_in(self.password_file, "voki.password_file")
 
     @property
     def loopback(self) -> bool:
@@ -105,6 +105,10 @@ class ServiceSettings(BaseModel):
     poll: float = Field(default=20.0, ge=0.2, description="seconds between two looks at the list of calls")
     drain: float = Field(default=30.0, ge=0, description="seconds that calls may take to end at SIGTERM")
     max_calls: int = Field(default=200, ge=1, description="calls that one process attends at most")
+    webhook_secret_file: Path | None = Field(
+        default=None,
+        description="a file that holds the secret of Voki's webhooks; they are taken if it is set",
+    )
     log: str = Field(default="json", pattern="^(json|console)$", description="json or console")
 
 
@@ -217,7 +221,33 @@ def credentials_of(voki: VokiSettings) -> Credentials:
         token_file=voki.token_file,
         loopback=voki.loopback,
         relay_only=voki.relay_only,
+        turn_hosts=voki.turn_hosts,
     )
+
+
+def webhook_secret(settings: Settings) -> str | None:
+    """The secret of Voki's webhooks; None if they are not taken.
+
+    Raises:
+        ConfigurationError: If its file cannot be read, or is empty: then anybody could sign.
+    """
+    path = "service.webhook_secret_file"
+    if settings.voki.webhook_secret is not None:
+        secret, path = settings.voki.webhook_secret.get_secret_value(), "VOKI_WEBHOOK_SECRET"
+    elif settings.service.webhook_secret_file is not None:
+        secret = _secret_in(settings.service.webhook_secret_file, path)
+    else:
+        return None
+    if not secret.strip():
+        raise ConfigurationError(f"{path}: the secret is empty", path=path)
+    return secret
+
+
+def _secret_in(file: Path, path: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {file} cannot be read: {_reason(error)}", path=path) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

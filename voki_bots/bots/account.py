@@ -1,7 +1,7 @@
 """One user of one tenant, signed in: what all of that user's calls share.
 
-An `Account` owns the token broker, the REST client, the websocket and the TURN credentials. The socket holds
-any number of call channels; media never depend on it.
+An `Account` owns the token broker, the REST client, the websockets and the TURN credentials. The sockets hold
+any number of call channels, and are replaced at every fresh token; media never depend on them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import structlog
 from voki_bots.calls import Call
 from voki_bots.errors import VokiError
 from voki_bots.media.peer import IceServer
+from voki_bots.signalling.pace import AuthPace
+from voki_bots.signalling.pool import SocketPool
 from voki_bots.signalling.rest import Rest, TurnCredentials
 from voki_bots.signalling.socket import Channel, Socket
 from voki_bots.signalling.tokens import TokenBroker
+from voki_bots.signalling.turn import TurnSource
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +45,7 @@ class Credentials:
         token_file: Keeps the refresh token over restarts, or None.
         loopback: The platform runs on this machine.
         relay_only: Media only through TURN.
+        turn_hosts: Hosts beside the platform's own whose TURN servers may be used.
     """
 
     url: str
@@ -53,6 +57,7 @@ class Credentials:
     token_file: Path | None = None
     loopback: bool = False
     relay_only: bool = False
+    turn_hosts: tuple[str, ...] = ()
 
     def websocket(self) -> str:
         """The address of the websocket, without its parameters."""
@@ -70,6 +75,7 @@ class Account:
         credentials: Where and who.
         rng: Jitter of renewals and reconnects.
         wall: Unix time in seconds, for expiries that the platform states so.
+        pace: The platform's limit of sign-in requests, where other accounts share it (`Accounts`).
 
     Raises:
         AuthenticationError: On entering, if the platform refuses the credentials.
@@ -82,12 +88,14 @@ class Account:
         *,
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
+        pace: AuthPace | None = None,
     ) -> None:
         self.credentials = credentials
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._wall = wall
-        self._turn: tuple[TurnCredentials | None, float] | None = None
-        self._turn_lock = asyncio.Lock()
+        self._pace = pace
+        hosts = (urlsplit(credentials.url).hostname or "", *credentials.turn_hosts)
+        self._turn = TurnSource(self._turn_credentials, self._public_turn, hosts=hosts, wall=wall)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -103,13 +111,14 @@ class Account:
                 random=self._rng,
                 totp_secret=c.totp_secret() if c.totp_secret else None,
                 refresh_file=c.token_file,
+                pace=self._pace,
             )
             await self.broker.token()
-            self.socket = Socket(c.websocket(), self.broker.token, random=self._rng)
-            await stack.enter_async_context(self.socket)
+            self.sockets = SocketPool(lambda: Socket(c.websocket(), self.broker.token, random=self._rng))
+            await stack.enter_async_context(self.sockets)
             renewing = asyncio.create_task(self._renew(), name=f"renew tokens of {c.tenant}")
             stack.push_async_callback(_cancelled, renewing)
-            await self.socket.connected()
+            await self.sockets.connected()
             self._stack = stack.pop_all()
         return self
 
@@ -119,7 +128,7 @@ class Account:
     async def _renew(self) -> None:
         try:
             async for _ in self.broker.renewals():
-                pass
+                await self.sockets.renew()
         except VokiError as error:
             # The token in use may be good for minutes yet; the socket tells when the platform refuses it.
             _log.error("token_not_renewed", tenant=self.tenant, why=str(error))
@@ -135,12 +144,12 @@ class Account:
         return self.broker.identity.user_id
 
     def channel(self, topic: str) -> Channel:
-        """A channel of the shared socket, not yet joined."""
-        return self.socket.channel(topic)
+        """A channel of a shared socket, not yet joined."""
+        return self.sockets.channel(topic)
 
     async def failed(self) -> VokiError:
-        """Resolve when the socket has given up for good."""
-        return await self.socket.failed()
+        """Resolve when a socket has given up for good."""
+        return await self.sockets.failed()
 
     async def call(self, call_id: str) -> Call:
         """The platform's details of a call."""
@@ -150,30 +159,24 @@ class Account:
         """The platform's list of calls."""
         return await self.rest.calls(await self.broker.token(), status=status)
 
-    async def ice_servers(self) -> list[IceServer]:
-        """TURN servers for a new Peer: cached until half their life (question Q22).
+    async def ice_servers(self, attempt: int = 0) -> list[IceServer]:
+        """STUN and TURN servers for a new Peer (question Q22).
+
+        Args:
+            attempt: Counts the Peers of a call that did not connect: each takes the next TURN address.
 
         Without any, media goes directly; that is logged, not fatal.
         """
-        async with self._turn_lock:
-            now = self._wall()
-            if self._turn is None or now >= self._turn[1]:
-                found = await self._fetch_turn()
-                expires = found.expires if found and found.expires else now + 600.0
-                self._turn = (found, now + (expires - now) / 2 if found else now + 30.0)
-            found = self._turn[0]
-        return [IceServer(found.urls, found.username, found.credential)] if found and found.urls else []
+        relay = await self._turn.relay(attempt)
+        stun = [IceServer((relay.stun,))] if relay.stun else []
+        turn = [IceServer((relay.turn,), relay.username, relay.credential)] if relay.turn else []
+        return [*stun, *turn]
 
-    async def _fetch_turn(self) -> TurnCredentials | None:
-        try:
-            return await self.rest.turn_credentials(await self.broker.token())
-        except VokiError as error:
-            _log.warning("turn_credentials_refused", why=str(error), then="asking the public endpoint")
-        try:
-            return await self.rest.public_turn_credentials()
-        except VokiError as error:
-            _log.warning("no_turn_credentials", why=str(error), then="media goes without TURN")
-            return None
+    async def _turn_credentials(self) -> TurnCredentials:
+        return await self.rest.turn_credentials(await self.broker.token())
+
+    async def _public_turn(self) -> TurnCredentials:
+        return await self.rest.public_turn_credentials()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -41,8 +41,8 @@ Signal = OfferReceived | AnswerReceived | CandidateReceived
 class Line(Protocol):
     """What the dialler needs of its session."""
 
-    def make_peer(self, segment: int) -> Awaitable[Peer]:
-        """A new Peer, not yet entered."""
+    def make_peer(self, segment: int, attempt: int) -> Awaitable[Peer]:
+        """A new Peer, not yet entered; `attempt` counts the failures in a row."""
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away."""
@@ -93,7 +93,7 @@ class Dialler:
         """Dial, and dial again, until cancelled."""
         failures, offer = 0, None
         while True:
-            connected, lost = await self._dial(offer)
+            connected, lost = await self._dial(offer, failures)
             self._line.lost(self.segment, lost.cause)
             self.segment += 1
             offer = lost.offer
@@ -103,11 +103,11 @@ class Dialler:
                 _log.warning("dialling_again", segment=self.segment, after=delay, cause=lost.cause)
                 await asyncio.sleep(delay)
 
-    async def _dial(self, offer: str | None) -> tuple[bool, _Lost]:
+    async def _dial(self, offer: str | None, attempt: int) -> tuple[bool, _Lost]:
         """One segment; returns whether it was ever connected, and why it ended."""
         up = asyncio.Event()
         over: list[_Lost] = []
-        async with await self._line.make_peer(self.segment) as peer:
+        async with await self._line.make_peer(self.segment, attempt) as peer:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._negotiate(peer, offer))

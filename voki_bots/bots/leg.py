@@ -74,15 +74,17 @@ class Leg:
         self._first: dict[tuple[int, str, int], Received] = {}
         self._newest: dict[tuple[int, str, int], Received] = {}
         self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._relay = self._relay_that_worked = 0
         self.up = False
         self.pipeline = Pipeline(clock=clock, zero=zero, report=self._said)
         self.dialler = Dialler(self, clock=clock, segment=segment)
 
-    async def make_peer(self, segment: int) -> Peer:
-        """A new Peer for a segment; silent bots only receive."""
+    async def make_peer(self, segment: int, attempt: int) -> Peer:
+        """A new Peer for a segment; silent bots only receive. Each attempt takes the next TURN server."""
+        self._relay = self._relay_that_worked + attempt
         return Peer(
             segment,
-            ice_servers=tuple(await self._account.ice_servers()),
+            ice_servers=tuple(await self._account.ice_servers(self._relay)),
             loopback=self._account.credentials.loopback,
             relay_only=self._account.credentials.relay_only,
             on_packet=lambda received: self._packet(segment, received),
@@ -105,6 +107,7 @@ class Leg:
     def connected(self, segment: int, peer: Peer) -> None:
         """ICE and DTLS are up; say that we are muted, once a segment (Q20)."""
         self.up = True
+        self._relay_that_worked = self._relay
         self._room.gate.connected()
         self._room.publish(MediaConnected(segment))
         for kind in ("audio", "video"):

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from voki_bots.errors import ConfigurationError
 from voki_bots.service.telemetry import Telemetry
+from voki_bots.service.webhooks import Webhooks
 from voki_bots.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ STOP = 2.0
 """Seconds that open requests may take at the end."""
 
 
-def application(service: Service, telemetry: Telemetry) -> FastAPI:
-    """The web application: /livez, /readyz, /metrics and /api/v1/calls."""
+def application(service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None) -> FastAPI:
+    """The web application: /livez, /readyz, /metrics, /api/v1/calls, and /webhooks/voki if it is wanted."""
     app = FastAPI(title="voki-bots", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
 
     @app.get("/livez", tags=["health"])
@@ -71,6 +72,8 @@ def application(service: Service, telemetry: Telemetry) -> FastAPI:
             for row in rows
         ]
 
+    if webhooks is not None:
+        webhooks.serve(app)
     return app
 
 
@@ -83,7 +86,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_api(settings: ServiceSettings, service: Service, telemetry: Telemetry) -> AsyncIterator[int]:
+async def serve_api(
+    settings: ServiceSettings, service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None
+) -> AsyncIterator[int]:
     """Serve the application while the ``async with`` lasts.
 
     Yields:
@@ -95,7 +100,7 @@ async def serve_api(settings: ServiceSettings, service: Service, telemetry: Tele
     listener = _bound(settings)
     port = int(listener.getsockname()[1])
     config = uvicorn.Config(
-        application(service, telemetry),
+        application(service, telemetry, webhooks),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP),

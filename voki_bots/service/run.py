@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 
 from voki_bots.bots.account import Account
+from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Plugin
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
@@ -19,12 +21,19 @@ from voki_bots.service.api import serve_api
 from voki_bots.service.dispatch import Crew, Dispatch
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
-from voki_bots.settings import Settings, credentials_of
+from voki_bots.service.webhooks import Webhooks
+from voki_bots.settings import Settings, credentials_of, webhook_secret
 
 _log = structlog.get_logger(__name__)
 
 OBSERVE = 5.0
 """Seconds that a plugin may take over one event of a department or user."""
+
+JITTER = (0.9, 1.1)
+"""Spreads polling, so that a fleet does not ask in step."""
+
+HINT_PAUSE = 1.0
+"""Seconds between two looks at the list that were hinted at; more hints than that come to one look."""
 
 LAG_CHECK = 0.25
 """Seconds between two measurements of the event loop's lag."""
@@ -44,11 +53,14 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         service = Service(settings, telemetry)
-        await stack.enter_async_context(serve_api(settings.service, service, telemetry))
+        secret = webhook_secret(settings)
+        webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
+        await stack.enter_async_context(serve_api(settings.service, service, telemetry, webhooks))
         crews = [
             await stack.enter_async_context(_crew(settings, bot, plugins)) for bot, plugins in settings.bots
         ]
-        account = await stack.enter_async_context(Account(credentials_of(settings.voki)))
+        accounts = await stack.enter_async_context(Accounts())
+        account = await accounts.account(credentials_of(settings.voki))
         await service.run(account, crews, stop)
 
 
@@ -98,6 +110,8 @@ class Service:
         self._crews: Sequence[Crew] = ()
         self.dispatch: Dispatch | None = None
         self.beat = 0.0
+        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self._look = asyncio.Event()
 
     @property
     def unready(self) -> str | None:
@@ -106,7 +120,7 @@ class Service:
             return "not signed in yet"
         if self.dispatch.draining:
             return "stopping"
-        return None if self._account.socket.open else "the websocket is down; reconnecting"
+        return None if self._account.sockets.open else "the websocket is down; reconnecting"
 
     async def run(self, account: Account, crews: Sequence[Crew], stop: asyncio.Event) -> None:
         """Attend calls until `stop`, or until the account is refused for good."""
@@ -121,7 +135,9 @@ class Service:
                 limit=self.settings.service.max_calls,
                 clock=loop.time,
             )
-            topics = Topics(account, group, told=self._told, presence=self.settings.voki.presence)
+            topics = Topics(
+                account, group, told=self._told, missed=self._look.set, presence=self.settings.voki.presence
+            )
             background = [
                 group.create_task(self._poll(topics), name="poll"),
                 group.create_task(self._measure(), name="lag"),
@@ -147,7 +163,7 @@ class Service:
         for department in {name for crew in self._crews for name in crew.rule.departments}:
             await topics.follow_queue(department)
         while True:
-            topics.restored.clear()
+            self._look.clear()
             try:
                 calls = await self._account.calls()
             except VokiError as error:
@@ -157,10 +173,16 @@ class Service:
                     if call.department_id and any(crew.rule.wants(call) for crew in self._crews):
                         await topics.follow_queue(call.department_id)
                     self.dispatch.offer(call, "list")
+            looked = asyncio.get_running_loop().time()
             with suppress(TimeoutError):
-                # A queue that was away may have missed events: then the list is asked at once.
-                async with asyncio.timeout(self.settings.service.poll):
-                    await topics.restored.wait()
+                async with asyncio.timeout(self.settings.service.poll * self._rng.uniform(*JITTER)):
+                    await self._look.wait()
+                    await asyncio.sleep(looked + HINT_PAUSE - asyncio.get_running_loop().time())
+
+    def hint(self, call_id: str | None) -> None:
+        """Something may have happened to a call: the list of calls is looked at before its time."""
+        _log.debug("hinted", call=call_id)
+        self._look.set()
 
     async def _told(self, event: ServiceEvent) -> None:
         """An event of a department or of our user."""
@@ -213,7 +235,7 @@ class Service:
             await asyncio.sleep(LAG_CHECK)
             self.beat = loop.time()
             self._telemetry.lag.set(max(0.0, self.beat - due))
-            self._telemetry.socket.set(1.0 if self._account and self._account.socket.open else 0.0)
+            self._telemetry.socket.set(1.0 if self._account and self._account.sockets.open else 0.0)
 
 
 @contextmanager

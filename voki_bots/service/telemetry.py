@@ -101,8 +101,15 @@ class Telemetry:
         )
         self.lag = Gauge("voki_bots_loop_lag_seconds", "How late the event loop runs", registry=self.registry)
         self.socket = Gauge("voki_bots_socket_up", "Whether the websocket is up", registry=self.registry)
+        self.webhooks = Counter(
+            "voki_bots_webhooks", "Webhooks of Voki's", ["outcome"], registry=self.registry
+        )
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
+
+    def webhook(self, outcome: str) -> None:
+        """Count a webhook: ``taken``, ``repeated`` or ``refused``."""
+        self.webhooks.labels(outcome).inc()
 
     def of(self, bot: str, tenant: str, plugin: str) -> PluginMetrics:
         """The metrics of one plugin."""

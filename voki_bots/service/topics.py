@@ -30,6 +30,7 @@ class Topics:
         account: Whose socket.
         group: Where the listeners run.
         told: Called with every event, one at a time per topic.
+        missed: Called when a topic that was away is back: it may have missed events.
         presence: Departments whose presence is followed. Joining may make the bot count as an agent
             (question Q8), so it happens only where it is configured.
     """
@@ -40,6 +41,7 @@ class Topics:
         group: asyncio.TaskGroup,
         *,
         told: Callable[[ServiceEvent], Awaitable[None]],
+        missed: Callable[[], None] = lambda: None,
         presence: Sequence[str] = (),
     ) -> None:
         self._account = account
@@ -48,7 +50,7 @@ class Topics:
         self._followed: dict[str, Channel] = {}
         self._unknown: set[tuple[str, str]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self.restored = asyncio.Event()
+        self._missed = missed
         for department in presence:
             self._follow(f"presence:{department}")
 
@@ -92,7 +94,7 @@ class Topics:
             match notice:
                 case Joined(again=True):
                     view.rejoined()
-                    self.restored.set()
+                    self._missed()
                 case Received(event=event, payload=payload):
                     for said in self._read(channel.topic, event, payload, view):
                         await self._told(said)

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import tempfile
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -24,13 +23,11 @@ import structlog
 from pydantic import SecretStr
 
 from voki_bots.errors import AuthenticationError, ConfigurationError, ConnectionLostError, ProtocolError
+from voki_bots.signalling.pace import AuthPace
 from voki_bots.signalling.rest import Identity, MfaNeeded, Rest, Tokens, retry_after
 
 LIFE = 15 * 60.0
 """Seconds that an access token lives if it does not say (Voki's manual, chapter 7)."""
-
-MAX_REQUESTS, PERIOD = 5, 60.0
-"""Requests to ``/api/auth/*`` that Voki allows in so many seconds."""
 
 FRESH = 10.0
 """Seconds during which a token counts as fresh: asking for a fresh one does not make another."""
@@ -63,6 +60,7 @@ class TokenBroker:
         random: Spreads the renewals of a fleet.
         totp_secret: Base32, for an account with a second factor.
         refresh_file: Where the refresh token is kept between restarts; None keeps none.
+        pace: The platform's limit of sign-in requests, where other accounts share it.
     """
 
     def __init__(
@@ -76,6 +74,7 @@ class TokenBroker:
         random: Random,
         totp_secret: SecretStr | str | None = None,
         refresh_file: Path | None = None,
+        pace: AuthPace | None = None,
     ) -> None:
         self._rest = rest
         self._email = email
@@ -86,7 +85,7 @@ class TokenBroker:
         self._totp = SecretStr(totp_secret) if isinstance(totp_secret, str) else totp_secret
         self._file = refresh_file
         self._lock = asyncio.Lock()
-        self._requests: deque[float] = deque(maxlen=MAX_REQUESTS)
+        self._pace = pace or AuthPace(clock)
         self._access: str | None = None
         self._refresh: str | None = None
         self._read = False
@@ -118,8 +117,9 @@ class TokenBroker:
         asked = self._clock()
         async with self._lock:  # whoever waited here gets what the first one made
             if self._access is not None:
-                young = self._made >= asked or self._clock() - self._made < FRESH
-                if young or (not fresh and self._clock() < self._ends):
+                young = self._clock() - self._made < FRESH
+                alive = self._clock() < self._ends
+                if self._made >= asked or (alive and (young or not fresh)):
                     return self._access
             await self._renew()
             assert self._access is not None
@@ -195,7 +195,7 @@ class TokenBroker:
         if self._totp is None:
             raise AuthenticationError(f"{self._email} needs a second factor: set its TOTP secret")
         secret = self._totp.get_secret_value().replace(" ", "")
-        await self._pace(_MFA_COST)
+        await self._pace.wait(_MFA_COST)
         code = None
         with contextlib.suppress(ValueError, TypeError):
             code = str(_Totp(secret).at(int(self._wall())))
@@ -208,7 +208,7 @@ class TokenBroker:
     async def _ask(self, request: Callable[[], Awaitable[_T]]) -> _T:
         """Make one request to the sign-in API, within its limit; wait when it says so."""
         for _ in range(_RETRIES):
-            await self._pace(1)
+            await self._pace.wait()
             try:
                 return await request()
             except ConnectionLostError as error:
@@ -217,14 +217,8 @@ class TokenBroker:
                     raise
                 _log.warning("token.asked_too_often", account=self._email, delay=delay)
             await asyncio.sleep(delay)
-        await self._pace(1)
+        await self._pace.wait()
         return await request()
-
-    async def _pace(self, cost: int) -> None:
-        for _ in range(cost):
-            if len(self._requests) == MAX_REQUESTS:
-                await asyncio.sleep(max(0.0, self._requests[0] + PERIOD - self._clock()))
-            self._requests.append(self._clock())
 
     def _life(self, token: str) -> float:
         """Seconds that a new token lives; by its own two times if it has them, whatever our clock says."""
@@ -242,6 +236,7 @@ class TokenBroker:
             return None
         try:
             kept = json.loads(self._file.read_text())
+            self._file.chmod(0o600)  # it may have been copied here
         except (OSError, ValueError):
             return None
         if not isinstance(kept, dict) or (kept.get("tenant"), kept.get("email")) != (
