@@ -33,6 +33,19 @@ def sandbox(
             help="How kind or strange it is, for example server_offers or lose=0.02; may be repeated.",
         ),
     ] = None,
+    phoenix: Annotated[
+        str, typer.Option(metavar="1.7|1.8", help="Which release of Phoenix its sockets act like.")
+    ] = "1.8",
+    idle_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without a message after which it closes a socket.")
+    ] = 60.0,
+    conformance: Annotated[
+        bool,
+        typer.Option(
+            "--conformance",
+            help="Give sockets with a token like user:ana test channels, by which its Phoenix is judged.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with all addresses and tokens when ready.")
     ] = False,
@@ -46,18 +59,29 @@ def sandbox(
         raise ConfigurationError(
             "the sandbox needs aiohttp, which is not installed; run: pip install 'voki-bots[sandbox]'"
         )
-    from voki_bots.sandbox.options import SandboxOptions, Switches
+    from voki_bots.sandbox.options import RELEASES, SandboxOptions, Switches
     from voki_bots.service import telemetry
 
     if language not in _LANGUAGES:
         known = ", ".join(_LANGUAGES)
         raise ConfigurationError(f"--language: expected one of {known}, got {language!r}", path="language")
+    if phoenix not in RELEASES:
+        known = ", ".join(RELEASES)
+        raise ConfigurationError(f"--phoenix: expected one of {known}, got {phoenix!r}", path="phoenix")
     try:
         switches = Switches().changed(dict(_switch(text) for text in switch or ()))
     except ConfigurationError as error:
         raise ConfigurationError(f"--switch: {error}", path="switch") from None
     telemetry.setup("console", level="warning")
-    options = SandboxOptions(host=host, port=port, language=language, switches=switches)
+    options = SandboxOptions(
+        host=host,
+        port=port,
+        language=language,
+        switches=switches,
+        phoenix=phoenix,
+        idle_timeout=idle_timeout,
+        conformance=conformance,
+    )
     asyncio.run(_serve(options, as_json=as_json))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from ..errors import ConfigurationError
-from .options import SandboxOptions, Switches
+from .options import ADAPTERS, RELEASES, SandboxOptions, Switches
 from .server import BANNER, Sandbox
 
 
@@ -24,7 +24,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--access-life", type=float, default=900.0, help="seconds an access token lives")
     parser.add_argument("--auth-limit", type=int, default=None, help="sign-in requests a minute")
     parser.add_argument("--rotate-refresh", action="store_true", help="each refresh token is good once")
-    parser.add_argument("--expiry-code", type=int, default=1001, help="close code at the end of a token")
+    parser.add_argument("--phoenix", default="1.8", choices=tuple(RELEASES), help="the release to act like")
+    parser.add_argument(
+        "--adapter", default="bandit", choices=tuple(ADAPTERS), help="the web server below it"
+    )
+    parser.add_argument("--expiry-code", type=int, default=None, help="close code at the end of a token")
+    parser.add_argument("--idle-timeout", type=float, default=60.0, help="seconds a socket may be idle")
+    parser.add_argument("--conformance", action="store_true", help="test channels for tokens like user:ana")
     parser.add_argument("--leg-grace", type=float, default=30.0, help="seconds media outlives its channel")
     parser.add_argument("--language", default="pt", choices=("pt", "en"))
     parser.add_argument("--no-call", action="store_true", help="start without the default call")
@@ -100,7 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access_life=given.access_life,
             auth_limit=given.auth_limit,
             rotate_refresh=given.rotate_refresh,
+            phoenix=given.phoenix,
+            adapter=given.adapter,
             expiry_code=given.expiry_code,
+            idle_timeout=given.idle_timeout,
+            conformance=given.conformance,
             leg_grace=given.leg_grace,
             language=given.language,
             default_call=not given.no_call,

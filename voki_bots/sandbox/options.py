@@ -74,6 +74,40 @@ class Switches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """Where releases of Phoenix, and the web servers below it, differ on the wire.
+
+    Attributes:
+        disconnect_code: Close code of a socket that the application disconnects, as at the end of a token.
+        crash_payload: What ``phx_error`` carries.
+        takes_stale: A push with the join_ref of an earlier join reaches the channel that is joined now.
+        token_protocol: The token may come as a subprotocol.
+        idle_code: Close code of a socket from which nothing came for too long.
+        max_frame: Bytes of the longest message that is taken; a longer one closes with 1009.
+    """
+
+    disconnect_code: int = 1001
+    crash_payload: Mapping[str, str] = field(default_factory=lambda: {"reason": "channel_crash"})
+    takes_stale: bool = False
+    token_protocol: bool = True
+    idle_code: int = 1002
+    max_frame: int = 8 * 1024 * 1024
+
+
+RELEASES = {
+    "1.7": Dialect(disconnect_code=1000, crash_payload={}, takes_stale=True, token_protocol=False),
+    "1.8": Dialect(),
+}
+"""What is spoken by Phoenix 1.7.24 and by 1.8.12, each on Bandit."""
+
+ADAPTERS = {
+    "bandit": (1002, 8 * 1024 * 1024),
+    "cowboy": (1000, 1024 * 1024 - 1),  # 1 MiB is known to be too long for it
+}
+"""By web server, the `idle_code` and the `max_frame`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
     """How one sandbox is run.
 
@@ -87,8 +121,11 @@ class SandboxOptions:
         refresh_life: Seconds that a refresh token lives (Voki: 7 days).
         rotate_refresh: Each refresh gives a new refresh token and ends the old one.
         auth_limit: Requests a minute to ``/api/auth/*``, or None for no limit (Voki: 5).
-        expiry_code: Close code of a socket whose token ended: 1001 (Phoenix >= 1.8.8) or 1000 (older).
-        idle_timeout: Seconds without a frame after which a socket is closed with 1002.
+        phoenix: The release of Phoenix whose ways the sockets have: one of `RELEASES`.
+        adapter: The web server below it: one of `ADAPTERS`.
+        expiry_code: Close code of a socket whose token ended, if not the release's own.
+        idle_timeout: Seconds without a frame after which a socket is closed.
+        conformance: Sockets with a token like ``user:ana`` get test channels; for judging this server.
         leg_grace: Seconds that a media leg outlives the loss of its channel.
         join_spacing: Seconds between one person's media being connected and the next one's join.
         turn_urls: What the TURN endpoints list; there is no TURN server on loopback.
@@ -108,8 +145,11 @@ class SandboxOptions:
     refresh_life: float = 7 * 86_400.0
     rotate_refresh: bool = False
     auth_limit: int | None = None
-    expiry_code: int = 1001
+    phoenix: str = "1.8"
+    adapter: str = "bandit"
+    expiry_code: int | None = None
     idle_timeout: float = 60.0
+    conformance: bool = False
     leg_grace: float = 30.0
     join_spacing: float = 1.0
     turn_urls: tuple[str, ...] = ()
@@ -118,3 +158,22 @@ class SandboxOptions:
     language: str = "pt"
     seed: int | None = None
     switches: Switches = field(default_factory=Switches)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the sockets speak.
+
+        Raises:
+            ConfigurationError: There is no such release or adapter.
+        """
+        if self.phoenix not in RELEASES:
+            raise ConfigurationError(
+                f"phoenix is one of {', '.join(RELEASES)}, not {self.phoenix!r}", path="phoenix"
+            )
+        if self.adapter not in ADAPTERS:
+            raise ConfigurationError(
+                f"adapter is one of {', '.join(ADAPTERS)}, not {self.adapter!r}", path="adapter"
+            )
+        idle_code, max_frame = ADAPTERS[self.adapter]
+        chosen = replace(RELEASES[self.phoenix], idle_code=idle_code, max_frame=max_frame)
+        return chosen if self.expiry_code is None else replace(chosen, disconnect_code=self.expiry_code)

@@ -1,4 +1,4 @@
-"""Phoenix channels as a real server frames them (1.8): sockets, channels, broadcasts.
+"""Phoenix channels as a real server frames them: sockets, channels, broadcasts.
 
 What topics mean is elsewhere (`topics`); here are the rules that hold for every Phoenix application: the
 order of frames, which refs they carry, what a crash, a leave and a second join look like.
@@ -7,25 +7,23 @@ order of frames, which refs they carry, what a crash, a leave and a second join 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 from aiohttp import WSMsgType, web
 
-from ..signalling.wire import V1, V2, Message, encode
+from ..signalling.wire import JOIN, LEAVE, V1, Message
+from .frames import read, write
+from .options import Dialect
 from .tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
 MAX_CHANNELS = 100
 """Channels of one socket (Phoenix >= 1.8.9)."""
-
-MAX_FRAME = 8 * 1024 * 1024
 
 _UNMATCHED = {"reason": "unmatched topic"}
 
@@ -55,10 +53,23 @@ class Stop:
     reply: Reply | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Intercepted:
+    """A broadcast on its way through a channel."""
+
+    event: str
+    payload: object
+
+
 class Behaviour(ABC, Generic[UserT]):
-    """What one joined topic of one socket does. An exception of `handle` crashes the channel."""
+    """What one joined topic of one socket does. An exception of `handle` crashes the channel.
+
+    Attributes:
+        intercepts: Events whose broadcasts come to `intercept` and not to the client.
+    """
 
     channel: Channel[UserT]
+    intercepts: frozenset[str] = frozenset()
 
     @abstractmethod
     async def join(self, params: object) -> object:
@@ -71,6 +82,9 @@ class Behaviour(ABC, Generic[UserT]):
         """Take one push."""
         raise LookupError(f"no clause for {event!r}")
 
+    async def intercept(self, event: str, payload: object) -> None:
+        """Take a broadcast of an event in `intercepts`, in its turn among the pushes."""
+
     def ended(self, why: str) -> None:
         """Hear that the channel is gone: ``left``, ``stopped``, ``crashed``, ``replaced`` or ``lost``."""
 
@@ -81,11 +95,21 @@ class Hub(Generic[UserT]):
     Args:
         route: Returns the behaviour for a topic, or None if there is no such topic.
         tasks: What channels run in.
+        dialect: Which release they speak like.
+        idle_timeout: Seconds without a frame after which a socket is closed.
     """
 
-    def __init__(self, route: Callable[[str, UserT], Behaviour[UserT] | None], tasks: Tasks) -> None:
+    def __init__(
+        self,
+        route: Callable[[str, UserT], Behaviour[UserT] | None],
+        tasks: Tasks,
+        dialect: Dialect,
+        idle_timeout: float = 60.0,
+    ) -> None:
         self.route = route
         self.tasks = tasks
+        self.dialect = dialect
+        self.idle_timeout = idle_timeout
         self.sockets: set[Socket[UserT]] = set()
         self.subscribers: dict[str, list[Channel[UserT]]] = {}
 
@@ -93,9 +117,17 @@ class Hub(Generic[UserT]):
         self, topic: str, event: str, payload: object, *, without: Channel[UserT] | None = None
     ) -> None:
         """Send an event to every subscriber, with null refs."""
+        message, written = Message(None, None, topic, event, payload), dict[str, str | bytes]()
         for channel in list(self.subscribers.get(topic, ())):
-            if channel is not without:
-                channel.socket.send(Message(None, None, topic, event, payload))
+            version = channel.socket.version
+            if channel is without:
+                continue
+            if event in channel.behaviour.intercepts:
+                channel.take(Intercepted(event, payload))
+                continue
+            if version not in written:
+                written[version] = write(message, version)
+            channel.socket.write(written[version])
 
 
 class Channel(Generic[UserT]):
@@ -109,9 +141,10 @@ class Channel(Generic[UserT]):
         self.behaviour = behaviour
         self.join_ref = join_ref if join_ref is not None else ref
         self._asked_ref = join_ref  # phx_close and phx_error carry the join_ref as it was sent
-        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Message | Intercepted] = asyncio.Queue()
         self._task: asyncio.Task[Any] | None = None
         self._why = ""
+        self.ref: Any = None  # of the push that is being handled, for whoever replies later
         behaviour.channel = self
 
     def start(self) -> None:
@@ -124,27 +157,44 @@ class Channel(Generic[UserT]):
         """Push an event to this subscriber alone."""
         self.socket.send(Message(self.join_ref, None, self.topic, event, payload))
 
-    def take(self, message: Message) -> None:
-        """Queue what the client sent."""
+    def take(self, message: Message | Intercepted) -> None:
+        """Queue what the client sent, or what is broadcast to it."""
         self._inbox.put_nowait(message)
+
+    def means(self, message: Message) -> bool:
+        """Whether a client's message belongs to this join of the topic.
+
+        A channel that was joined without a join_ref takes any. A leave must name the join_ref; other messages
+        may also name none, and with Phoenix 1.7 an old one.
+        """
+        if self._asked_ref is None or message.join_ref == self._asked_ref:
+            return True
+        if message.event == LEAVE:
+            return False
+        return message.join_ref is None or self.socket.hub.dialect.takes_stale
 
     async def _run(self) -> None:
         await self.behaviour.joined()
         while True:
             message = await self._inbox.get()
-            if message.event == "phx_leave":
-                self._reply(message.ref, Reply("ok", {}))
+            if isinstance(message, Intercepted):
+                await self.behaviour.intercept(message.event, message.payload)
+                continue
+            if message.event == LEAVE:
+                self.reply(message.ref, Reply("ok", {}))
                 self._why = "left"
                 return
+            self.ref = message.ref
             answer = await self.behaviour.handle(message.event, message.payload)
             reply = answer.reply if isinstance(answer, Stop) else answer
             if reply is not None:
-                self._reply(message.ref, reply)
+                self.reply(message.ref, reply)
             if isinstance(answer, Stop):
                 self._why = "stopped"
                 return
 
-    def _reply(self, ref: Any, reply: Reply) -> None:
+    def reply(self, ref: Any, reply: Reply) -> None:
+        """Reply to a push, in its turn or long after."""
         body = {"status": reply.status, "response": reply.response}
         self.socket.send(Message(self.join_ref, ref, self.topic, "phx_reply", body))
 
@@ -159,7 +209,7 @@ class Channel(Generic[UserT]):
             self.behaviour.ended(self._why)
 
     def _say_crashed(self) -> None:
-        payload = {"reason": "channel_crash"}
+        payload = dict(self.socket.hub.dialect.crash_payload)
         self.socket.send(Message(self._asked_ref, self._asked_ref, self.topic, "phx_error", payload))
         self.behaviour.ended("crashed")
 
@@ -202,20 +252,28 @@ class Channel(Generic[UserT]):
 class Socket(Generic[UserT]):
     """One websocket: reads frames one after another, and writes what channels say in their order."""
 
-    def __init__(self, hub: Hub[UserT], user: UserT, version: str, idle_timeout: float) -> None:
+    def __init__(self, hub: Hub[UserT], user: UserT, version: str) -> None:
         self.hub = hub
         self.user = user
         self.version = version
         self.channels: dict[str, Channel[UserT]] = {}
         self.opened = False
-        self._idle_timeout = idle_timeout
-        self._out: asyncio.Queue[Message | int] = asyncio.Queue()
-        self._ws: web.WebSocketResponse | None = None
+        self._out: asyncio.Queue[str | bytes | int] = asyncio.Queue()
         self._transport: asyncio.BaseTransport | None = None
 
     def send(self, message: Message) -> None:
-        """Queue a message for the client."""
-        self._out.put_nowait(message)
+        """Queue a message for the client.
+
+        Raises:
+            ValueError: It cannot be written in this socket's version; the fault of whoever sends it.
+        """
+        if self.version == V1:
+            message = Message(None, message.ref, message.topic, message.event, message.payload)
+        self.write(write(message, self.version))
+
+    def write(self, frame: str | bytes) -> None:
+        """Queue a frame for the client."""
+        self._out.put_nowait(frame)
 
     def close(self, code: int) -> None:
         """Close with `code` once everything queued is written."""
@@ -226,9 +284,15 @@ class Socket(Generic[UserT]):
         if isinstance(self._transport, asyncio.Transport):
             self._transport.abort()
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade `request` and live until the socket ends."""
-        ws = self._ws = web.WebSocketResponse(compress=False, max_msg_size=MAX_FRAME, timeout=1.0)
+    async def serve(self, request: web.Request, protocols: Sequence[str] = ()) -> web.StreamResponse:
+        """Upgrade `request` and live until the socket ends.
+
+        Args:
+            request: What asks for the socket.
+            protocols: Subprotocols to agree to.
+        """
+        limit = self.hub.dialect.max_frame
+        ws = web.WebSocketResponse(compress=False, max_msg_size=limit, timeout=1.0, protocols=protocols)
         await ws.prepare(request)
         self._transport = request.transport
         self.hub.sockets.add(self)
@@ -249,46 +313,38 @@ class Socket(Generic[UserT]):
             if isinstance(item, int):
                 await ws.close(code=item)
                 return
-            if self.version == V1:
-                item = Message(None, item.ref, item.topic, item.event, item.payload)
             try:
-                text = encode(item, self.version)
-                await (ws.send_bytes(text) if isinstance(text, bytes) else ws.send_str(text))
+                await (ws.send_bytes(item) if isinstance(item, bytes) else ws.send_str(item))
             except ConnectionError:
                 return
 
     async def _read(self, ws: web.WebSocketResponse) -> None:
         while True:
             try:
-                frame = await ws.receive(timeout=self._idle_timeout)
+                frame = await ws.receive(timeout=self.hub.idle_timeout)
             except TimeoutError:
-                await ws.close(code=1002)
+                await ws.close(code=self.hub.dialect.idle_code)
                 return
-            if frame.type is WSMsgType.TEXT:
-                try:
-                    message = read_text(frame.data, self.version)
-                except ValueError:
-                    await ws.close(code=1011)
-                    return
-                await self._take(message)
-            elif frame.type is WSMsgType.BINARY:
-                await ws.close(code=1011)  # Voki pushes no binary messages
+            if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
-            else:
+            try:
+                await self._take(read(frame.data, self.version))
+            except ValueError:  # real Phoenix' socket process crashes on what it cannot read, or answer
+                await ws.close(code=1011)
                 return
 
     async def _take(self, message: Message) -> None:
         if message.topic == "phoenix":
             known = message.event == "heartbeat"
             self._answer(message, Reply("ok", {}) if known else Reply("error", _UNMATCHED), join_ref=False)
-        elif message.event == "phx_join":
+        elif message.event == JOIN:
             await self._join(message)
         elif (channel := self.channels.get(message.topic)) is None:
-            if message.event == "phx_leave":
+            if message.event == LEAVE:
                 self._answer(message, Reply("ok", {}))
             else:
                 self._answer(message, Reply("error", _UNMATCHED), join_ref=False)
-        elif message.join_ref is None or message.join_ref == channel.join_ref:
+        elif channel.means(message):
             channel.take(message)
 
     def _answer(self, message: Message, reply: Reply, *, join_ref: bool = True) -> None:
@@ -309,7 +365,10 @@ class Socket(Generic[UserT]):
         if old is not None:
             old.shut("replaced")
         joining = asyncio.ensure_future(behaviour.join(message.payload))
-        await asyncio.wait({joining})
+        try:
+            await asyncio.wait({joining})
+        finally:
+            joining.cancel()
         failure = joining.exception()
         if failure is None:
             self._answer(message, Reply("ok", joining.result()))
@@ -323,33 +382,3 @@ class Socket(Generic[UserT]):
             old.say_closed()
         if failure is None:
             channel.start()
-
-
-def read_text(text: str, version: str) -> Message:
-    """Read what a client sent. Refs stay as they came, numbers too: they are echoed.
-
-    Raises:
-        ValueError: It is no message of this version.
-    """
-    body = json.loads(text)
-    if version == V1 and isinstance(body, dict):
-        parts = [body.get(name) for name in ("join_ref", "ref", "topic", "event", "payload")]
-    elif version == V2 and isinstance(body, list) and len(body) >= 5:
-        parts = body[:5]
-    else:
-        raise ValueError("not a message")
-    join_ref, ref, topic, event, payload = parts
-    if not isinstance(topic, str) or not isinstance(event, str):
-        raise ValueError("topic and event must be text")  # noqa: TRY004 - of the wire, not of a caller
-    return Message(join_ref, ref, topic, event, payload)
-
-
-def serializer_for(vsn: str | None) -> str | None:
-    """Choose the serializer for the query parameter ``vsn``; None refuses the connection."""
-    if vsn is None:
-        return V1
-    for version in (V1, V2):
-        prefix = re.escape(version[:4])
-        if re.fullmatch(prefix + r"\d+", vsn):
-            return version
-    return None

@@ -10,6 +10,7 @@ from typing import Any
 from .accounts import Accounts, Identity, User
 from .options import SandboxOptions, Switches
 from .phoenix import Behaviour, Hub
+from .presence import Presences
 from .room import CallRecord, Room
 from .tasks import Tasks
 from .topics import route
@@ -56,12 +57,13 @@ class Platform:
         )
         self.departments: dict[str, Department] = {}
         self.rooms: dict[str, Room] = {}
-        self._presences: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self._statuses: dict[str, tuple[str, str | None]] = {}
         self.wall = wall
         self.tasks = tasks
         self.choose = choose
         self._addresses = addresses
-        self.hub: Hub[Identity] = Hub(self._route, tasks)
+        self.hub: Hub[Identity] = Hub(self._route, tasks, options.dialect, options.idle_timeout)
+        self.presences = Presences(lambda topic, diff: self.hub.broadcast(topic, "presence_diff", diff))
 
     def _route(self, topic: str, identity: Identity) -> Behaviour[Identity] | None:
         return route(self, topic, identity)
@@ -74,18 +76,30 @@ class Platform:
         self.departments[department.department_id] = department
         return department
 
-    def presence(self, department_id: str) -> dict[str, list[dict[str, Any]]]:
-        """Return who is online in a department: Phoenix Presence metas by user id; yours to change."""
-        return self._presences.setdefault(department_id, {})
+    def online(self, department_id: str) -> int:
+        """Count the agents who are online in a department."""
+        return len(self.presences.state(f"presence:{department_id}"))
+
+    def status_of(self, user_id: str) -> tuple[str, str | None]:
+        """Return an agent's status (``online``, ``busy``, ``away``) and the call he is in."""
+        return self._statuses.get(user_id, ("online", None))
+
+    def set_status(self, user_id: str, status: str, call_id: str | None = None) -> None:
+        """Change an agent's status, wherever he is present."""
+        self._statuses[user_id] = (status, call_id)
+        self.presences.change(user_id, {"status": status, "current_call_id": call_id})
 
     def _say(self, department: Department, event: str, payload: dict[str, Any]) -> None:
         self.hub.broadcast(f"queue:{department.department_id}", event, payload)
 
     def _say_queue(self, department: Department) -> None:
-        online = self.presence(department.department_id)
         waiting = [self.wall() - self.rooms[c].record.inserted_at for c in department.queue]
         average = round(sum(waiting) / len(waiting)) if waiting else 0
-        payload = {"queue_size": len(waiting), "avg_wait_time": average, "online_agents": len(online)}
+        payload = {
+            "queue_size": len(waiting),
+            "avg_wait_time": average,
+            "online_agents": self.online(department.department_id),
+        }
         self._say(department, "queue_update", payload)
 
     # ------------------------------------------------------------ calls
@@ -173,13 +187,28 @@ class Platform:
         department = self.departments[record.department_id]
         payload = {"call_id": record.call_id, "user_id": user.user_id, "user_name": user.name}
         self._say(department, "call_assigned", payload)
-        notification = {
-            "type": "call_assigned",
-            "title": "New call assigned",
-            "body": f"{record.customer_name} is waiting in {department.name}",
-            "data": {"call_id": record.call_id},
-        }
-        self.hub.broadcast(f"notification:{user.user_id}", "new_notification", notification)
+        self.notify(
+            user.user_id,
+            "call_assigned",
+            title="New call assigned",
+            body=f"{record.customer_name} is waiting in {department.name}",
+            data={"call_id": record.call_id},
+        )
+        self.set_status(user.user_id, "busy", record.call_id)
+
+    def notify(self, user_id: str, kind: str, *, title: str, body: str, data: Mapping[str, Any]) -> None:
+        """Send a notification to one user."""
+        payload = {"type": kind, "title": title, "body": body, "data": data}
+        self.hub.broadcast(f"notification:{user_id}", "new_notification", payload)
+
+    def remind(self, user_id: str, appointment: Mapping[str, Any]) -> None:
+        """Remind one user of an appointment."""
+        self.hub.broadcast(f"notification:{user_id}", "appointment_reminder", appointment)
+
+    def supervise(self, room: Room, mode: str, supervisor: User) -> None:
+        """Tell a call that a supervisor listens, whispers or speaks (`mode`: monitor, whisper, barge)."""
+        payload = {"supervisor_id": supervisor.user_id, "supervisor_name": supervisor.name}
+        self.hub.broadcast(f"call:{room.record.call_id}", f"{mode}_start", payload)
 
     def start(self, room: Room) -> None:
         """Note that a call's media is up."""
@@ -191,6 +220,9 @@ class Platform:
     def end(self, room: Room, reason: str) -> None:
         """End a call; one still in the queue counts as missed or cancelled."""
         self._dequeue(room, "cancelled" if reason == "cancelled" else "timeout")
+        user_id = room.record.user_id
+        if user_id is not None and self.status_of(user_id) == ("busy", room.record.call_id):
+            self.set_status(user_id, "online")
         room.end(reason)
 
     # ------------------------------------------------------------ sockets
@@ -204,7 +236,7 @@ class Platform:
         for user_id in user_ids:
             self.accounts.expire(user_id)
         for socket in self.sockets_of(user_ids):
-            socket.close(self.options.expiry_code)
+            socket.close(self.hub.dialect.disconnect_code)
 
     async def close(self) -> None:
         """Drain every socket (1012) and end every call."""

@@ -278,7 +278,7 @@ class Rest:
             "primary_color": "#6b7280",
             "queue_size": len(department.queue),
             "estimated_wait_time": 0,
-            "online_agents": len(self._platform.presence(department.department_id)),
+            "online_agents": self._platform.online(department.department_id),
         }
         return web.json_response({"data": described})
 

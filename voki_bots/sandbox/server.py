@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import random
 import time
 from collections.abc import Callable
@@ -12,15 +14,20 @@ from typing import Any, Self
 from aiohttp import web
 
 from .accounts import ROLES, Identity
+from .conformance import Conformance
 from .control import Control, make_call
+from .frames import serializer_for
 from .options import SandboxOptions
-from .phoenix import Socket, serializer_for
+from .phoenix import Socket
 from .platform import Platform
 from .rest import Rest
 from .script import PersonScript
 from .tasks import Tasks
 
 BANNER = "voki-bots sandbox: a Voki to develop against. It is no production server and protects nothing."
+
+_PROTOCOL = "phoenix"
+_TOKEN_PROTOCOL = "base64url.bearer.phx."  # noqa: S105 - a prefix; the token follows
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,6 +46,7 @@ class Sandbox:
         self.options = options or SandboxOptions()
         self._wall = wall
         self._tasks = Tasks()
+        self._conformance: Conformance | None = None
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._expiries: set[asyncio.TimerHandle] = set()
@@ -62,9 +70,12 @@ class Sandbox:
         if options.default_call:
             self._call_id = self._make_default_call()
         app = web.Application(client_max_size=2**20)
-        app.add_routes([web.get("/socket/websocket", self._socket)])
+        app.add_routes([web.route("*", "/socket/websocket", self._socket)])
         app.add_routes(self._rest.routes())
         app.add_routes(Control(self.platform).routes())
+        if options.conformance:
+            self._conformance = Conformance(options, self._tasks, asyncio.get_running_loop().time)
+            app.add_routes(self._conformance.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, options.host, options.port)
@@ -77,6 +88,8 @@ class Sandbox:
     ) -> None:
         for expiry in self._expiries:
             expiry.cancel()
+        if self._conformance is not None:
+            self._conformance.close()
         await self.platform.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -124,22 +137,65 @@ class Sandbox:
     # ------------------------------------------------------------ sockets
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        if request.method != "GET":
             return web.Response(status=400)
-        identity = self.platform.accounts.verify(request.query.get("token", ""))
+        token = request.query.get("token", "")
+        protocols: tuple[str, ...] = ()
+        if self._conformance is not None and self.options.dialect.token_protocol:
+            try:
+                token, protocols = _token_by_protocol(request, token)
+            except LookupError:
+                return web.Response(status=403)
+            except ValueError:
+                return web.Response(status=500)
         version = serializer_for(request.query.get("vsn"))
-        if identity is None or version is None:
+        if version is None:
             return web.Response(status=403)
-        socket = Socket(self.platform.hub, identity, version, self.options.idle_timeout)
+        if self._conformance is not None and (user_id := self._conformance.admit(token)) is not None:
+            return await self._serve(Socket(self._conformance.hub, user_id, version), request, protocols)
+        identity = self.platform.accounts.verify(token)
+        if identity is None:
+            return web.Response(status=403)
+        socket = Socket(self.platform.hub, identity, version)
         expiry = self._close_at_expiry(socket, identity)
         try:
-            return await socket.serve(request)
+            return await self._serve(socket, request, protocols)
         finally:
             expiry.cancel()
             self._expiries.discard(expiry)
 
+    async def _serve(
+        self, socket: Socket[Any], request: web.Request, protocols: tuple[str, ...]
+    ) -> web.StreamResponse:
+        # Real Phoenix asks the application first and sees only then that this is no websocket.
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.Response(status=400)
+        return await socket.serve(request, protocols)
+
     def _close_at_expiry(self, socket: Socket[Identity], identity: Identity) -> asyncio.TimerHandle:
-        left = max(0.0, identity.expires - self._wall())
-        expiry = asyncio.get_running_loop().call_later(left, socket.close, self.options.expiry_code)
+        left, code = max(0.0, identity.expires - self._wall()), self.options.dialect.disconnect_code
+        expiry = asyncio.get_running_loop().call_later(left, socket.close, code)
         self._expiries.add(expiry)
         return expiry
+
+
+def _token_by_protocol(request: web.Request, token: str) -> tuple[str, tuple[str, ...]]:
+    """Return the token and the subprotocols to agree to, as Phoenix 1.8 does with ``auth_token``.
+
+    Raises:
+        LookupError: No subprotocol that is offered is known.
+        ValueError: The token among them is not base64 of the standard alphabet.
+    """
+    offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
+    if not offered:
+        return token, ()
+    tokens = [p.removeprefix(_TOKEN_PROTOCOL) for p in offered if p.startswith(_TOKEN_PROTOCOL)]
+    if _PROTOCOL not in offered:
+        raise LookupError("no known subprotocol")
+    if len(tokens) == 1 and not token:
+        try:
+            padded = tokens[0] + "=" * (-len(tokens[0]) % 4)
+            token = base64.b64decode(padded, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError) as failure:
+            raise ValueError("no base64") from failure
+    return token, (_PROTOCOL,)

@@ -1,21 +1,15 @@
-"""What Voki's four topics do: the documented events, and nothing else.
-
-A later conformance suite adds a test channel beside these; `route` is its place.
-"""
+"""What Voki's four topics do: the documented events, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .accounts import Identity
 from .phoenix import Behaviour, Refusal, Reply, Stop
 
 if TYPE_CHECKING:
     from .platform import Platform
-
-_phx_ref = itertools.count(1)
 
 
 def route(platform: Platform, topic: str, identity: Identity) -> Behaviour[Identity] | None:
@@ -92,6 +86,8 @@ class CallTopic(_Topic):
         room = self.platform.rooms[self.name]
         if why == "left":
             room.leave(self.user.user_id, self.channel)
+            if self.user.role == "customer" and room.record.status == "queued":
+                self.platform.end(room, "cancelled")
         elif why != "replaced":
             room.lost(self.user.user_id, self.channel)
 
@@ -119,36 +115,16 @@ class PresenceTopic(_Topic):
 
     async def joined(self) -> None:
         """Say what is to be said first."""
-        self._meta: dict[str, Any] = {
-            "name": self.user.name,
-            "status": "online",
-            "current_call_id": None,
-            "phx_ref": f"F{next(_phx_ref):015X}",
-        }
-        metas = self._metas()
-        metas.setdefault(self.user.user_id, []).append(self._meta)
-        self._say_diff({self.user.user_id: {"metas": [self._meta]}}, {})
-        state = {key: {"metas": list(listed)} for key, listed in metas.items()}
-        self.channel.push("presence_state", state)
+        presences = self.platform.presences
+        status, call_id = self.platform.status_of(self.user.user_id)
+        meta = {"name": self.user.name, "status": status, "current_call_id": call_id}
+        presences.track(self, self.channel.topic, self.user.user_id, meta)
+        await asyncio.sleep(0)  # the joiner's own diff comes first
+        self.channel.push("presence_state", presences.state(self.channel.topic))
 
     def ended(self, why: str) -> None:
-        """Take this user out, or wait for his return."""
-        metas = self._metas()
-        mine = metas.get(self.user.user_id, [])
-        meta = getattr(self, "_meta", None)
-        if meta is None or meta not in mine:
-            return
-        mine.remove(meta)
-        if not mine:
-            del metas[self.user.user_id]
-        self._say_diff({}, {self.user.user_id: {"metas": [meta]}})
-
-    def _metas(self) -> dict[str, list[dict[str, Any]]]:
-        return self.platform.presence(self.name)
-
-    def _say_diff(self, joins: dict[str, Any], leaves: dict[str, Any]) -> None:
-        topic = f"presence:{self.name}"
-        self.platform.hub.broadcast(topic, "presence_diff", {"joins": joins, "leaves": leaves})
+        """Take this user out."""
+        self.platform.presences.untrack(self, self.channel.topic)
 
 
 class NotificationTopic(_Topic):
