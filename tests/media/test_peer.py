@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -360,3 +361,22 @@ async def test_urls_that_cannot_be_read_are_skipped() -> None:
     async with peer(Heard(), ice_servers=[server]) as ours:
         assert "a=candidate" in await ours.offer()
     assert "secret" not in repr(server)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 6, 8])
+async def test_a_cancelled_offer_leaves_no_socket(turns: int) -> None:
+    """Whoever is cancelled while candidates are gathered still closes every socket that was opened."""
+    before = _sockets()
+    async with peer(Heard()) as ours:
+        offering = asyncio.create_task(ours.offer())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        offering.cancel()
+        await asyncio.gather(offering, return_exceptions=True)
+    assert _sockets() == before
+
+
+def _sockets() -> int:
+    """How many sockets this process has open."""
+    links = (path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return sum(str(link).startswith("socket:") for link in links)

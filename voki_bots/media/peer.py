@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,7 @@ from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media import quirks, sdp
+from voki_bots.media.datagrams import Entrance, ReceivePath
 from voki_bots.media.ice import Candidate, IceServer, usable_candidate
 from voki_bots.media.opus import SILENT_PACKET
 from voki_bots.media.quirks import FOREIGN
@@ -38,7 +39,7 @@ from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatist
 from voki_bots.media.sdp import Line
 from voki_bots.units import FRAME_SAMPLES, SAMPLE_RATE
 
-__all__ = ["Candidate", "IceServer", "Line", "Peer", "Received"]
+__all__ = ["Candidate", "IceServer", "Line", "Peer", "ReceivePath", "Received"]
 
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Peer:
         clock: Seconds of the event loop.
         patience: Seconds without a sign of life after which the connection counts as lost.
         jitter: Gives random numbers from 0 to 1, which spread the consent checks.
+        path: The best receive path that may be used; what does not fit is fallen back from.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Peer:
         clock: Callable[[], float],
         patience: float = 3.0,
         jitter: Callable[[], float] = random.random,
+        path: ReceivePath | str = ReceivePath.TICK,
     ) -> None:
         self.segment = segment
         self._servers = tuple(ice_servers)
@@ -90,6 +93,8 @@ class Peer:
         self._patience = patience
         self._jitter = jitter
         self._intake = Intake(on_packet, clock, on_report)
+        self._wanted = ReceivePath(path)
+        self._entrances: list[Entrance] = []
         self._cured: set[int] = set()
         self._early: list[str] = []
         self._offered: sdp.Description | None = None
@@ -97,6 +102,7 @@ class Peer:
         self._ufrag: str | None = None
         self._cause = ""
         self._closing: asyncio.Task[None] | None = None
+        self._steps: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Make the connection; nothing is sent yet."""
@@ -159,7 +165,7 @@ class Peer:
                 for n in range(have.count(kind), count):
                     self._add_line(kind, sending=self._sending and kind == "audio" and n == 0)
             self._cure()
-            await self._pc.setLocalDescription(await self._pc.createOffer())
+            await self._whole(self._pc.setLocalDescription(await self._pc.createOffer()))
         except FOREIGN as error:
             raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
         self._check_gathered()
@@ -182,11 +188,11 @@ class Peer:
         if self._ufrag is None and len(rejected) == len(offer.sections):
             raise NegotiationError("the far end's offer has no line that we can use", step="offer")
         try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "offer"))
+            await self._whole(self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "offer")))
             self._direct(mine)
             self._cure()
             self._learn(offer, mine)
-            await self._pc.setLocalDescription(await self._pc.createAnswer())
+            await self._whole(self._pc.setLocalDescription(await self._pc.createAnswer()))
         except FOREIGN as error:
             raise NegotiationError(
                 f"the far end's offer cannot be answered: {_short(error)}", step="offer"
@@ -207,7 +213,7 @@ class Peer:
         try:
             self._cure()
             self._learn(answer, mine)
-            await self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "answer"))
+            await self._whole(self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "answer")))
         except FOREIGN as error:
             raise NegotiationError(
                 f"the far end's answer cannot be used: {_short(error)}", step="answer"
@@ -252,6 +258,12 @@ class Peer:
     def state(self) -> str:
         """``new``, ``connecting``, ``connected``, ``failed`` or ``closed``."""
         return str(self._pc.connectionState)
+
+    @property
+    def path(self) -> ReceivePath:
+        """How packets are taken; what it is at last is known when the connection is up."""
+        paths = {entrance.path for entrance in self._entrances}
+        return next((path for path in ReceivePath if path in paths), ReceivePath.RECEIVER)
 
     async def connected(self, timeout: float = 15.0) -> None:
         """Wait until media can flow.
@@ -338,6 +350,7 @@ class Peer:
             pulse = quirks.Pulse(self._clock)
             self._pulses = (*self._pulses, pulse)
             quirks.guard(dtls, pulse)
+            self._entrances.append(Entrance(dtls, pulse, self._intake, self._wanted))
             if self._loopback:
                 quirks.gather_loopback(dtls)
             quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)
@@ -379,7 +392,19 @@ class Peer:
         except FOREIGN as error:
             _log.debug("candidate_skipped", why=_short(error))
 
+    async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do a step of the negotiation to its end, though we may be cancelled in its middle.
+
+        aioice forgets a socket that it was just opening when it is cancelled, and nobody closes it then.
+        """
+        task = asyncio.create_task(step, name=f"peer-{self.segment}-negotiating")
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+        await asyncio.shield(task)
+
     async def _shut(self) -> None:
+        if self._steps:
+            await asyncio.wait(set(self._steps))
         await self._pc.close()
         # What was still connecting notices at its next turn, 20 ms later at most.
         while self._connecting:
