@@ -30,12 +30,12 @@ class Running:
 
     def __init__(self, port: int, task: asyncio.Task[None], user_id: str) -> None:
         self.user_id = user_id
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self.task = task
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask the API; gives status and body."""
-        async with aiohttp.ClientSession() as http, http.get(self._url + path) as answer:
+        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
             return answer.status, await answer.text()
 
     async def until(self, condition: Callable[[], Awaitable[Any]], what: str, timeout: float = 20.0) -> Any:
@@ -62,7 +62,7 @@ def running(sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     """Give the means to run bots as a service while an ``async with`` lasts."""
 
     @asynccontextmanager
-    async def run(*bots: Bot, voki: str = "") -> AsyncIterator[Running]:
+    async def run(*bots: Bot, voki: str = "", service: str = "poll = 0.5") -> AsyncIterator[Running]:
         user = await sim.control("POST", "/users", {"name": "Minutes", "role": "supervisor"})
         port = free_port()
         for name in ("URL", "TENANT", "EMAIL"):
@@ -71,14 +71,14 @@ def running(sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         config = tmp_path / "service.toml"
         config.write_text(
             f'[voki]\nurl = "{sim.url}"\ntenant = "{sim.tenant}"\nemail = "{user["email"]}"\n{voki}\n'
-            f'[service]\nport = {port}\npoll = 0.5\n[archive]\ndirectory = "{tmp_path / "calls"}"\n'
+            f'[service]\nport = {port}\n{service}\n[archive]\ndirectory = "{tmp_path / "calls"}"\n'
         )
         stop = asyncio.Event()
         task = asyncio.create_task(serve(load(config, bots), stop=stop))
-        service = Running(port, task, user["user_id"])
+        it = Running(port, task, user["user_id"])
         try:
-            await service.until(service.ready, "the service being ready")
-            yield service
+            await it.until(it.ready, "the service being ready")
+            yield it
         finally:
             stop.set()
             await task

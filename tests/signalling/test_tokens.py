@@ -7,7 +7,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ import structlog
 from pydantic import SecretStr
 
 from voki_bots.errors import AuthenticationError, ConfigurationError, ConnectionLostError
+from voki_bots.signalling.pace import AuthPace
 from voki_bots.signalling.rest import Rest
 from voki_bots.signalling.tokens import FRESH, LIFE, TokenBroker
 
@@ -47,6 +48,7 @@ class Platform:
         self.life = life
         self.asked: list[tuple[float, str]] = []
         self.statuses: list[int] = []
+        self.says_when = True
         self.refreshes = True
         self.mfa = False
         self.user = True
@@ -58,7 +60,9 @@ class Platform:
         if self.delay:
             await asyncio.sleep(self.delay)
         if self.statuses and (status := self.statuses.pop(0)) != 200:
-            return httpx.Response(status, json={}, headers={"Retry-After": "30"} if status == 429 else {})
+            return httpx.Response(
+                status, json={}, headers={"Retry-After": "30"} if status == 429 and self.says_when else {}
+            )
         body = json.loads(request.content) if request.content else {}
         if name == "me":
             return httpx.Response(200, json={"id": "u1", "name": "Bot", "role": "attendant"})
@@ -192,6 +196,34 @@ async def test_a_429_waits_as_long_as_the_platform_says() -> None:
     assert [at for at, _ in platform.asked] == [0.0, 30.0]
 
 
+async def test_a_429_that_does_not_say_waits_a_minute() -> None:
+    """The limit is five a minute."""
+    platform = Platform()
+    platform.statuses, platform.says_when = [429], False
+    async with broker(platform) as tokens:
+        await tokens.token()
+    assert [at for at, _ in platform.asked] == [0.0, 60.0]
+
+
+async def test_the_limit_is_shared_by_all_accounts_of_a_platform() -> None:
+    """Seven users who sign in at once make five requests, and two more a minute later."""
+    platform, pace = Platform(), AuthPace(now)
+    async with AsyncExitStack() as stack:
+        brokers = [await stack.enter_async_context(broker(platform, pace=pace)) for _ in range(7)]
+        await asyncio.gather(*(tokens.token() for tokens in brokers))
+    assert [at for at, _ in platform.asked] == [0.0] * 5 + [60.0] * 2
+
+
+@pytest.mark.parametrize("life", [3.0, 8.0])
+async def test_a_token_that_ended_is_not_fresh(life: float) -> None:
+    """However young it is."""
+    platform = Platform(life)
+    async with broker(platform) as tokens:
+        first = await tokens.token()
+        await asyncio.sleep(life)
+        assert await tokens.token() != first
+
+
 async def test_endless_429s_are_told() -> None:
     """Nobody waits for ever."""
     platform = Platform()
@@ -253,6 +285,16 @@ async def test_the_refresh_token_outlives_the_process(tmp_path: Path) -> None:
         async with broker(platform, refresh_file=kept) as tokens:
             await tokens.token()
     assert platform.names == ["login", "refresh"]
+
+
+async def test_a_kept_token_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    """A file that was copied here gets its mode 0600 when it is read."""
+    kept = tmp_path / "acme.json"
+    kept.write_text('{"tenant":"acme","email":"bots@acme.example","refresh_token":"x"}')
+    kept.chmod(0o644)
+    async with broker(Platform(), refresh_file=kept) as tokens:
+        await tokens.token()
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 async def test_the_kept_refresh_token_is_for_our_eyes_only(tmp_path: Path) -> None:
