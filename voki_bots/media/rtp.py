@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+ONE_BYTE_PROFILE = 0xBEDE
+TWO_BYTE_PROFILE = 0x1000
 
 SEQUENCE_BITS = 16
 TIMESTAMP_BITS = 32
@@ -54,6 +58,37 @@ class SenderReport:
     timestamp: int
     ntp: float
     arrival: float
+
+
+def extension_elements(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the identifiers and values of a header extension (RFC 8285 sections 4.2 and 4.3).
+
+    Args:
+        block: From its profile on, four bytes and the words that they announce. What is cut short, or of
+            another profile, yields nothing.
+    """
+    profile, at = int.from_bytes(block[:2], "big"), 4
+    wide = profile & 0xFFF0 == TWO_BYTE_PROFILE
+    if not wide and profile != ONE_BYTE_PROFILE:
+        return
+    while at < len(block):
+        first = block[at]
+        number = first if wide else first >> 4
+        if number == 0:
+            at += 1
+            continue
+        if wide:
+            if at + 1 >= len(block):
+                return
+            size, at = block[at + 1], at + 2
+        elif number == 15:
+            return
+        else:
+            size, at = (first & 15) + 1, at + 1
+        if at + size > len(block):
+            return
+        yield number, block[at : at + size]
+        at += size
 
 
 def distance(newer: int, older: int, bits: int) -> int:
