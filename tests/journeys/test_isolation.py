@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -67,3 +68,30 @@ async def test_the_recorder_is_not_disturbed(sim: Sim) -> None:
     assert min(like["attendant", "attendant"], like["customer", "customer"]) >= 0.99
     assert {entry["plugin"] for entry in found["plugins_detached"]} == {"raising", "sleeping"}
     assert found["invariant"]["ok"]
+
+
+class Blocking(Plugin[PluginSettings]):
+    """Hold the event loop for ever, as nobody should."""
+
+    @asynccontextmanager
+    async def attend(self, call: Attendance) -> AsyncIterator[None]:
+        call.start_soon(self.wait_and_block())
+        yield
+
+    async def wait_and_block(self) -> None:
+        await asyncio.sleep(2.0)
+        time.sleep(3600)
+
+
+async def test_blocking_the_event_loop_loses_no_packet(sim: Sim) -> None:
+    """A coroutine that sleeps without `await` is interrupted and detached; no packet is lost."""
+    call = await sim.call()
+    async with sim.attend(call, Bot("minutes").use(Blocking).record()) as session:
+        await call.until(lambda _: "blocking" in session.snapshot().detached, "the plugin being detached")
+        await call.heard_by_bots(2 * PACKETS)
+    like = await likeness(call, session.directory)
+    found = sidecar(session.directory)
+    missing = [g for t in found["tracks"] for g in t["gaps"] if g["cause"] in ("lost", "redial", "stalled")]
+    assert min(like["attendant", "attendant"], like["customer", "customer"]) >= 0.99
+    assert "held the event loop" in found["plugins_detached"][0]["why"]
+    assert missing == []

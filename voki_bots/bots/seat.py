@@ -16,6 +16,7 @@ from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Gate
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
 from voki_bots.bots.roster import Roster
+from voki_bots.bots.stall import running
 from voki_bots.calls import (
     Attribution,
     Call,
@@ -92,6 +93,7 @@ class Seat:
     async def serve(self) -> None:
         """Let the plugin take part until `finish`, or until it fails."""
         loop = asyncio.get_running_loop()
+        running.set(self.plugin.name)
         try:
             async with asyncio.timeout(ENTER) as limit, self.plugin.attend(self):
                 limit.reschedule(None)
@@ -273,6 +275,7 @@ class Seat:
         task.add_done_callback(self._tasks.discard)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        running.set(self.plugin.name)
         try:
             await work
         except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)

@@ -29,6 +29,7 @@ from voki_bots.bots.plugin import Metrics, Plugin
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.rule import Rule
 from voki_bots.bots.seat import EXIT, Seat
+from voki_bots.bots.stall import guard_of
 from voki_bots.calls import (
     AnswerReceived,
     Call,
@@ -176,6 +177,9 @@ class CallSession:
             self.publish(CallJoined(self.call, self._account.user_id))
             for who in self.roster.present:
                 self.met(who)
+            guard = guard_of(self._loop)
+            guard.acquire()
+            stack.callback(guard.release)
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             self._seats = [self._seat(plugin) for plugin in self._plugins]
             self._serving = [self._group.create_task(seat.serve()) for seat in self._seats]
