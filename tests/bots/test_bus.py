@@ -20,6 +20,19 @@ async def test_everybody_hears_everything_in_order() -> None:
     assert heard == [[MediaConnected(n) for n in range(3)]] * 2
 
 
+async def test_35_listeners_may_come_and_go_at_any_time() -> None:
+    """One that comes while others listen hears what follows; one that stops listening harms nobody."""
+    bus = Bus()
+    early, gone = bus.events("early"), bus.events("gone")
+    bus.publish(MediaConnected(0))
+    await anext(gone)
+    late = bus.events("late")
+    bus.publish(MediaConnected(1))
+    bus.close()
+    heard = [[event async for event in events] for events in (early, late)]
+    assert heard == [[MediaConnected(0), MediaConnected(1)], [MediaConnected(1)]]
+
+
 async def test_nothing_is_missed_before_iterating() -> None:
     """Hearing begins with the call of `events`, not with the first step of the loop."""
     bus = Bus()

@@ -238,6 +238,36 @@ def test_23_buffered_pushes_go_out_in_order_after_the_join() -> None:
     assert [frame[3] for frame in bench.sent()] == ["a", "b", "c"]
 
 
+def test_23_a_join_that_succeeded_does_not_time_out() -> None:
+    """Nor is it tried again."""
+    bench = Bench(heartbeat=1000.0)
+    channel = bench.joined()
+    bench.sleep(60.0)
+    assert (bench.sent(), channel.state) == ([], State.JOINED)
+
+
+def test_23_the_back_off_begins_anew_after_a_join() -> None:
+    """The next crash is followed after the shortest wait again."""
+    bench = Bench(heartbeat=1000.0)
+    channel, _ = bench.asked()
+    for wait in (1.0, 2.0):
+        bench.reply(bench.sent()[0], "error", {"reason": "join crashed"})
+        bench.sleep(wait)
+    (join,) = bench.sent()
+    bench.reply(join)
+    bench.far(join[0], join[0], TOPIC, "phx_error", {})
+    assert (channel.state, bench.machine.next_wake() - bench.now) == (State.ERRORED, 1.0)
+
+
+def test_24_nothing_follows_a_refusal() -> None:
+    """No timeout, no further try."""
+    bench = Bench(heartbeat=1000.0)
+    channel, _ = bench.asked()
+    bench.reply(bench.sent()[0], "error", {"reason": "no"})
+    bench.sleep(60.0)
+    assert (bench.sent(), len(bench.events(channel))) == ([], 1)
+
+
 def test_24_a_refused_join_fails_with_the_reason_and_closes() -> None:
     """A refusal is final, and names the reason."""
     bench = Bench()
@@ -707,6 +737,16 @@ def test_55_an_error_while_leaving_does_not_rejoin() -> None:
     ticket = bench.machine.leave(channel, bench.now)
     bench.far("1", "1", TOPIC, "phx_error", {})
     assert (channel.state, ticket in bench.outcomes) == (State.CLOSED, True)
+
+
+def test_55_an_error_of_a_closed_channel_changes_nothing() -> None:
+    """It may have been on its way when we were closed."""
+    bench = Bench()
+    channel = bench.joined()
+    bench.far("1", "1", TOPIC, "phx_close", {})
+    bench.far("1", "1", TOPIC, "phx_error", {})
+    bench.sleep(15.0)
+    assert (bench.sent(), channel.state) == ([], State.CLOSED)
 
 
 @pytest.mark.parametrize("event", ["phx_error", "phx_close"])

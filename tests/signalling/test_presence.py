@@ -53,6 +53,28 @@ def entry(*refs: str, **meta: object) -> dict[str, Any]:
     return {"metas": [{"phx_ref": ref, "name": "Ana", "status": "online", **meta} for ref in refs]}
 
 
+@pytest.mark.parametrize("key", ["__proto__", "constructor", "__class__", "hasOwnProperty", ""])
+def test_64_any_key_comes_and_goes(key: str) -> None:
+    """Also one that means something to a language."""
+    presence = Presence()
+    presence.state({})
+    presence.diff({"joins": {key: entry("1")}, "leaves": {}})
+    listed = presence.list()
+    presence.diff({"joins": {}, "leaves": {key: entry("1")}})
+    assert (listed, presence.list()) == ({key: entry("1")}, {})
+
+
+@pytest.mark.parametrize(
+    "leaves", [{"stranger": {"metas": [{"phx_ref": "1"}]}}, {"a": {"metas": [{"phx_ref": "9"}]}}]
+)
+def test_70_a_leave_of_what_is_unknown_changes_nothing(leaves: dict[str, Any]) -> None:
+    """Neither an unknown key nor an unknown ref of a known one."""
+    presence = Presence()
+    presence.state({"a": entry("1")})
+    presence.diff({"joins": {}, "leaves": leaves})
+    assert presence.list() == {"a": entry("1")}
+
+
 def test_65_a_diff_before_the_state_is_held_and_applied_after_it() -> None:
     """In order, and nobody is listed before."""
     presence = Presence()

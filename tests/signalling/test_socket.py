@@ -275,6 +275,26 @@ async def test_11_a_cut_wire_reconnects_and_rejoins(far: Any, wire: Any) -> None
         assert (await upcoming(channel, Joined, 2)).again
 
 
+async def test_14_every_opening_and_close_is_told_once(far: Any) -> None:
+    """With its code and reason in the log, and its code to each channel."""
+    with structlog.testing.capture_logs() as logs:
+        async with connected(far.url) as socket:
+            channel = socket.channel("call:1")
+            await channel.join()
+            await far.sockets[0].close(1011, "why")
+            told = [await anext(channel) for _ in range(3)]
+    kinds = ("socket.opened", "socket.closed")
+    events = [
+        (line["event"], line.get("code"), line.get("reason")) for line in logs if line["event"] in kinds
+    ]
+    assert events[:3] == [
+        ("socket.opened", None, None),
+        ("socket.closed", 1011, "why"),
+        ("socket.opened", None, None),
+    ]
+    assert told == [Joined({}, False), Errored("the connection ended (1011)"), Joined({}, True)]
+
+
 async def test_12_an_exit_during_the_back_off_is_immediate(far: Any) -> None:
     """Nobody waits for a sleep."""
     await far.stop()
@@ -367,6 +387,27 @@ async def test_24_a_refused_join_raises(far: Any) -> None:
             await socket.channel("call:1").join()
 
 
+async def test_joined_says_whether_a_push_would_go_out_at_once(far: Any) -> None:
+    """Before the join, after it, and when it is left."""
+    async with connected(far.url) as socket:
+        channel, states = socket.channel("call:1"), list[bool]()
+        states.append(channel.joined)
+        await channel.join()
+        states.append(channel.joined)
+        await channel.leave()
+        states.append(channel.joined)
+    assert states == [False, True, False]
+
+
+async def test_open_says_whether_there_is_a_connection(far: Any) -> None:
+    """Not while connecting, not after the exit."""
+    async with Socket(far.url, Source(), random=Random(1), **QUICK) as socket:
+        states = [socket.open]
+        await socket.connected()
+        states.append(socket.open)
+    assert [*states, socket.open] == [False, True, False]
+
+
 async def test_28_a_join_without_an_answer_raises(far: Any) -> None:
     """After the timeout."""
     far.answer = lambda message: None
@@ -384,6 +425,38 @@ async def test_36_events_come_in_the_order_of_their_arrival(far: Any) -> None:
             await far.say("call:1", "n", number)
         events = [await anext(channel) for _ in range(201)]
     assert events[1:] == [Received("n", number) for number in range(200)]
+
+
+async def test_35_a_consumer_that_raises_stops_neither_the_socket_nor_the_others(far: Any) -> None:
+    """It may also begin again where it stopped."""
+
+    async def consume(channel: Channel) -> None:
+        async for event in channel:
+            if isinstance(event, Received):
+                raise KeyError("a bug of the consumer's")
+
+    async with connected(far.url) as socket:
+        one, two = socket.channel("call:1"), socket.channel("call:2")
+        await asyncio.gather(one.join(), two.join())
+        consuming = asyncio.create_task(consume(one))
+        for topic in ("call:1", "call:2", "call:1"):
+            await far.say(topic, "e", topic)
+        with pytest.raises(KeyError):
+            await consuming
+        assert await upcoming(two, Received) == Received("e", "call:2")
+        assert await upcoming(one, Received) == Received("e", "call:1")
+
+
+async def test_38_the_iteration_goes_on_after_a_rejoin(far: Any) -> None:
+    """Whoever listens to a channel listens through every reconnect."""
+    async with connected(far.url) as socket:
+        channel = socket.channel("call:1")
+        await channel.join()
+        for life in range(3):
+            await far.say("call:1", "e", life)
+            assert await upcoming(channel, Received) == Received("e", life)
+            far.sockets[-1].transport.abort()
+            assert (await upcoming(channel, Joined)).again
 
 
 async def test_39_a_slow_consumer_does_not_stall_the_heartbeat(far: Any) -> None:

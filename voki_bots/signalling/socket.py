@@ -438,7 +438,9 @@ class Socket:
         try:
             await asyncio.wait([reader, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._connection.lost("the connection ended", self._now())
+            code = websocket.close_code
+            ended = "the connection ended" if code is None else f"the connection ended ({code})"
+            self._connection.lost(ended, self._now())
             self._pump()
             # The reader goes on meanwhile: websockets cannot finish a close that nobody reads.
             try:
