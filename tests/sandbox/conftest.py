@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, http, socket_url):
         self.http, self.socket_url = http, socket_url
-        self.frames, self.refs, self.code = [], itertools.count(1), None
+        self.frames, self.binaries, self.refs, self.code = [], [], itertools.count(1), None
 
     async def connect(self, token, **query):
         params = {"token": token, "vsn": "2.0.0", **query}
@@ -62,7 +62,10 @@ class Client:
 
     async def _read(self):
         async for message in self.ws:
-            self.frames.append(message.json())
+            if message.type is aiohttp.WSMsgType.BINARY:
+                self.binaries.append(message.data)
+            else:
+                self.frames.append(message.json())
         self.code = self.ws.close_code
 
     async def send(self, *frame):
@@ -73,9 +76,22 @@ class Client:
         await self.ws.send_json([join_ref, ref, topic, event, payload])
         return ref
 
-    async def join(self, topic):
+    async def binary(self, topic, event, data, join_ref):
         ref = str(next(self.refs))
-        await self.ws.send_json([ref, ref, topic, "phx_join", {}])
+        names = [name.encode() for name in (join_ref, ref, topic, event)]
+        await self.ws.send_bytes(bytes([0, *map(len, names)]) + b"".join(names) + data)
+        return ref
+
+    async def beat(self):
+        """Wait until everything sent so far was read and answered."""
+        for _ in range(2):
+            ref = f"beat{next(self.refs)}"
+            await self.send(None, ref, "phoenix", "heartbeat", {})
+            await self.reply(ref)
+
+    async def join(self, topic, params=None):
+        ref = str(next(self.refs))
+        await self.ws.send_json([ref, ref, topic, "phx_join", params or {}])
         return ref, await self.reply(ref)
 
     async def reply(self, ref):

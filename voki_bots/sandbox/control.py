@@ -9,12 +9,17 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from .accounts import ROLES
+from .accounts import ROLES, User
 from .faults import Fault, happen
 from .people import Person
 from .platform import Department, Platform
+from .rest import iso
 from .room import Member, Room
 from .script import PersonScript
+
+NOTIFICATIONS = ("call_assigned", "appointment_reminder", "system")
+STATUSES = ("online", "busy", "away")
+SUPERVISION = ("monitor", "whisper", "barge")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,11 +58,17 @@ class Control:
         person = call + "/people/{person}"
         return [
             web.post("/sandbox/users", _checked(self._add_user)),
+            web.post("/sandbox/users/{user}/notifications", _checked(self._notify)),
+            web.post("/sandbox/users/{user}/appointments", _checked(self._remind)),
+            web.put("/sandbox/users/{user}/status", _checked(self._set_status)),
             web.post("/sandbox/departments", _checked(self._add_department)),
+            web.put("/sandbox/departments/{id}/agents/{user}", _checked(self._add_agent)),
+            web.delete("/sandbox/departments/{id}/agents/{user}", _checked(self._remove_agent)),
             web.post("/sandbox/calls", _checked(self._add_call)),
             web.get(call, _checked(self._show)),
             web.post(call + "/assign", _checked(self._assign)),
             web.post(call + "/end", _checked(self._end)),
+            web.post(call + "/supervision", _checked(self._supervise)),
             web.post(call + "/faults", _checked(self._fault)),
             web.post(call + "/people", _checked(self._add_person)),
             web.delete(person, _checked(self._remove_person)),
@@ -85,6 +96,66 @@ class Control:
         body = await _body(request)
         department = self._platform.add_department(str(body.get("name", "Support")))
         return web.json_response({"department_id": department.department_id, "token": department.token})
+
+    def _user(self, request: web.Request) -> User:
+        user = self._platform.accounts.users.get(request.match_info["user"])
+        if user is None:
+            raise web.HTTPNotFound(text="there is no such user")
+        return user
+
+    async def _notify(self, request: web.Request) -> web.Response:
+        user, body = self._user(request), await _body(request)
+        kind, said = body.get("type", "system"), body.get("data", {})
+        if kind not in NOTIFICATIONS or not isinstance(said, dict):
+            raise ConfigurationError(
+                f"type is one of {', '.join(NOTIFICATIONS)}, data an object", path="type"
+            )
+        title, text = str(body.get("title", "Notice")), str(body.get("body", ""))
+        self._platform.notify(user.user_id, kind, title=title, body=text, data=said)
+        return web.json_response({})
+
+    async def _remind(self, request: web.Request) -> web.Response:
+        """Make an appointment in `minutes_until` minutes, and remind of it in `after` seconds."""
+        user, body = self._user(request), await _body(request)
+        minutes, after = _number(body, "minutes_until", 15), _number(body, "after", 0)
+        moment = self._platform.wall() + after + 60 * minutes
+        appointment = {
+            "appointment_id": self._platform.accounts.new_id(),
+            "title": str(body.get("title", "Appointment")),
+            "scheduled_at": iso(moment),
+            "customer_name": str(body.get("customer_name", "")),
+            "minutes_until": int(minutes),
+        }
+
+        async def remind() -> None:
+            await asyncio.sleep(after)
+            self._platform.remind(user.user_id, appointment)
+
+        self._platform.tasks.start(remind(), "reminder")
+        return web.json_response(appointment)
+
+    async def _set_status(self, request: web.Request) -> web.Response:
+        user, body = self._user(request), await _body(request)
+        self._platform.set_status(user.user_id, *_status(body))
+        return web.json_response({})
+
+    async def _add_agent(self, request: web.Request) -> web.Response:
+        """Let a user be present in a department without a socket of his own."""
+        user, body = self._user(request), await _body(request)
+        department = self._department(request.match_info["id"])
+        status, call_id = _status(body)
+        topic = f"presence:{department.department_id}"
+        meta = {"name": user.name, "status": status, "current_call_id": call_id}
+        presences = self._platform.presences
+        if not presences.update(self, topic, user.user_id, meta):
+            presences.track(self, topic, user.user_id, meta)
+        return web.json_response({})
+
+    async def _remove_agent(self, request: web.Request) -> web.Response:
+        department = self._department(request.match_info["id"])
+        topic = f"presence:{department.department_id}"
+        self._platform.presences.untrack(self, topic, self._user(request).user_id)
+        return web.json_response({})
 
     def _department(self, department_id: object) -> Department:
         departments = self._platform.departments
@@ -137,6 +208,17 @@ class Control:
         body = await _body(request)
         self._platform.end(self._room(request), str(body.get("reason", "completed")))
         return web.json_response({})
+
+    async def _supervise(self, request: web.Request) -> web.Response:
+        room, body = self._room(request), await _body(request)
+        mode = body.get("mode")
+        if mode not in SUPERVISION:
+            raise ConfigurationError(f"mode is one of {', '.join(SUPERVISION)}", path="mode")
+        supervisor = self._platform.accounts.users.get(str(body.get("user_id")))
+        if supervisor is None:
+            supervisor = self._platform.accounts.add(str(body.get("name", "Supervisor")), "supervisor")
+        self._platform.supervise(room, mode, supervisor)
+        return web.json_response({"user_id": supervisor.user_id})
 
     async def _fault(self, request: web.Request) -> web.Response:
         room, fault = self._room(request), Fault.parse(await _body(request))
@@ -203,6 +285,20 @@ class Control:
             "bots": [_shown_bot(member) for member in bots],
         }
         return web.json_response(shown)
+
+
+def _number(body: dict[str, Any], name: str, default: float) -> float:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ConfigurationError(f"{name} is a number that is not negative", path=name)
+    return float(value)
+
+
+def _status(body: dict[str, Any]) -> tuple[str, str | None]:
+    status, call_id = body.get("status", "online"), body.get("call_id")
+    if status not in STATUSES:
+        raise ConfigurationError(f"status is one of {', '.join(STATUSES)}", path="status")
+    return status, None if call_id is None else str(call_id)
 
 
 def make_call(

@@ -291,7 +291,8 @@ class Socket(Generic[UserT]):
             request: What asks for the socket.
             protocols: Subprotocols to agree to.
         """
-        limit = self.hub.dialect.max_frame
+        # Read whole and refused here: refused while it still arrives, its reset would outrun the close frame.
+        limit = 8 * self.hub.dialect.max_frame
         ws = web.WebSocketResponse(compress=False, max_msg_size=limit, timeout=1.0, protocols=protocols)
         await ws.prepare(request)
         self._transport = request.transport
@@ -326,6 +327,9 @@ class Socket(Generic[UserT]):
                 await ws.close(code=self.hub.dialect.idle_code)
                 return
             if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                return
+            if _size(frame.data) > self.hub.dialect.max_frame:
+                await ws.close(code=1009)
                 return
             try:
                 await self._take(read(frame.data, self.version))
@@ -382,3 +386,8 @@ class Socket(Generic[UserT]):
             old.say_closed()
         if failure is None:
             channel.start()
+
+
+def _size(frame: str | bytes) -> int:
+    """How many bytes a frame has."""
+    return len(frame) if isinstance(frame, bytes) else len(frame.encode())

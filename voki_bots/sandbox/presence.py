@@ -40,11 +40,16 @@ class Presences:
         self._topics.setdefault(topic, []).append(tracked)
         self._tell(topic, [tracked], [])
 
-    def update(self, owner: object, topic: str, key: str, values: Mapping[str, Any]) -> None:
-        """Change a meta: one diff, with the new one among the joins and the old among the leaves."""
-        for tracked in self._topics.get(topic, ()):
-            if tracked.owner is owner and tracked.key == key:
-                self._change(topic, tracked, values)
+    def update(self, owner: object, topic: str, key: str, values: Mapping[str, Any]) -> bool:
+        """Change a meta: one diff, with the new one among the joins and the old among the leaves.
+
+        Returns:
+            Whether there was one.
+        """
+        mine = [t for t in self._topics.get(topic, ()) if t.owner is owner and t.key == key]
+        for tracked in mine:
+            self._change(topic, tracked, values)
+        return bool(mine)
 
     def change(self, key: str, values: Mapping[str, Any]) -> None:
         """Change every meta under `key`, in all topics."""

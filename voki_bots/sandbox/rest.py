@@ -29,7 +29,8 @@ def _invalid(**fields: str) -> web.Response:
     return web.json_response({"errors": {name: [why] for name, why in fields.items()}}, status=422)
 
 
-def _iso(unix: float | None) -> str | None:
+def iso(unix: float | None) -> str | None:
+    """Write unix seconds as the API does."""
     if unix is None:
         return None
     return datetime.datetime.fromtimestamp(unix, tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -160,7 +161,7 @@ class Rest:
 
     async def _me(self, request: web.Request, identity: Identity) -> web.Response:
         user = identity.user
-        made = _iso(0.0)
+        made = iso(0.0)
         described = {
             "id": user.user_id,
             "name": user.name,
@@ -318,7 +319,7 @@ def _described(record: CallRecord) -> dict[str, Any]:
         "customer_name": record.customer_name,
         "customer_email": record.customer_email,
         "customer_phone": None,
-        "started_at": _iso(record.started_at),
-        "completed_at": _iso(record.completed_at),
-        "inserted_at": _iso(record.inserted_at),
+        "started_at": iso(record.started_at),
+        "completed_at": iso(record.completed_at),
+        "inserted_at": iso(record.inserted_at),
     }
