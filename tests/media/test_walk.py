@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from voki_bots.calls import CallEvent, GapFound, TrackEnded
 from voki_bots.media.containers import OggOpusWriter, read_opus
 from voki_bots.media.frames import Packet
-from voki_bots.media.peer import Peer
+from voki_bots.media.peer import Peer, ReceivePath
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.tap import Lane, Tap
 
@@ -36,14 +38,18 @@ class Files:
             writer.close()
 
 
-async def test_two_voices_end_up_in_two_files_bit_for_bit(far: Any, until: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", list(ReceivePath))
+async def test_two_voices_end_up_in_two_files_bit_for_bit(
+    path: ReceivePath, far: Any, until: Any, tmp_path: Path
+) -> None:
     """What each speaker sent is what each file holds, and with the gaps it makes up the call."""
     events: list[CallEvent] = []
     pipeline = Pipeline(clock=time.monotonic, zero=time.monotonic(), report=events.append)
     tap = Tap(Lane("recorder"), Files(tmp_path))
     pipeline.packets(tap, lambda track: True)
     speakers = [far.speak(1), far.speak(2)]
-    async with Peer(0, loopback=True, on_packet=lambda p: pipeline.push(0, p), clock=time.monotonic) as peer:
+    on_packet, clock = (lambda p: pipeline.push(0, p)), time.monotonic
+    async with Peer(0, loopback=True, on_packet=on_packet, clock=clock, path=path) as peer:
         await far.accept(await peer.answer(await far.offer()))
         await peer.connected(5)
         await until(lambda: min(len(s.sent) for s in speakers) >= 40)

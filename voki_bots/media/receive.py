@@ -197,8 +197,10 @@ class Intake:
         start, end = _HEADER_SIZE + 4 * (first & 0x0F), len(plain)
         named = level = None
         if first & 0x10:
-            block = plain[start : start + 4 + 4 * int.from_bytes(plain[start + 2 : start + 4], "big")]
-            start += len(block)
+            stop = start + 4 + 4 * int.from_bytes(plain[start + 2 : start + 4], "big")
+            if stop > end:
+                return False
+            block, start = plain[start:stop], stop
             known = self._blocks.get(block)
             named, level = known if known is not None else self._read(block)
         if first & 0x20:
