@@ -18,6 +18,11 @@ _POOLS = ("asyncio_", "AnyIO", "ThreadPoolExecutor", "pool")
 """Threads of pools that a process keeps."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let journeys be made on another receive path than the best."""
+    parser.addoption("--receive-path", default="tick", choices=("tick", "hook", "receiver"))
+
+
 def pytest_configure() -> None:
     """Say that there is no current event loop.
 

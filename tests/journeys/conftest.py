@@ -16,7 +16,7 @@ import pytest
 
 from voki_bots.bots.account import Credentials
 from voki_bots.testing.signals import correlation, decode
-from voki_bots.testing.sim import SimCall
+from voki_bots.testing.sim import SandboxProcess, Sim, SimCall
 
 RATE = 16_000
 
@@ -26,6 +26,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.journey)
+
+
+@pytest.fixture
+async def sim(
+    voki_sandbox: SandboxProcess, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Sim]:
+    """Calls in the sandbox, on the receive path that is asked for (``pytest --receive-path hook``)."""
+    path = getattr(request, "param", None) or request.config.getoption("--receive-path")
+    async with Sim(voki_sandbox, tmp_path, receive_path=path) as running:
+        yield running
 
 
 def sidecar(directory: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from voki_bots.testing.sim import Sim
 PACKETS = 200  # four seconds of everybody
 
 
+@pytest.mark.parametrize("sim", ["tick", "hook", "receiver"], indirect=True)
 async def test_each_voice_is_on_its_own_track(sim: Sim) -> None:
     """Each participant's file is what they sent (>= 0.99), and nothing of the other one (< 0.3)."""
     call = await sim.call()

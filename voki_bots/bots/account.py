@@ -46,6 +46,7 @@ class Credentials:
         loopback: The platform runs on this machine.
         relay_only: Media only through TURN.
         turn_hosts: Hosts beside the platform's own whose TURN servers may be used.
+        receive_path: The best way of taking packets that may be used: ``tick``, ``hook`` or ``receiver``.
     """
 
     url: str
@@ -58,6 +59,7 @@ class Credentials:
     loopback: bool = False
     relay_only: bool = False
     turn_hosts: tuple[str, ...] = ()
+    receive_path: str = "tick"
 
     def websocket(self) -> str:
         """The address of the websocket, without its parameters."""

@@ -89,6 +89,7 @@ class Leg:
             relay_only=self._account.credentials.relay_only,
             on_packet=lambda received: self._packet(segment, received),
             clock=self._clock,
+            path=self._account.credentials.receive_path,
         )
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:

@@ -183,10 +183,12 @@ class Sim:
     Args:
         sandbox: The process, which may be shared.
         directory: Where recordings go.
+        receive_path: The best receive path that bots may use.
     """
 
-    def __init__(self, sandbox: SandboxProcess, directory: Path) -> None:
+    def __init__(self, sandbox: SandboxProcess, directory: Path, *, receive_path: str = "tick") -> None:
         self._sandbox = sandbox
+        self._receive_path = receive_path
         self.directory = directory
         self._stack = AsyncExitStack()
         self._users = 0
@@ -242,6 +244,7 @@ class Sim:
             email=made["email"],
             password=lambda: str(made["password"]),
             loopback=True,
+            receive_path=self._receive_path,
         )
 
     async def call(
