@@ -278,9 +278,10 @@ class SignallingRestored:
 
 @dataclass(frozen=True, slots=True)
 class MediaConnected:
-    """ICE and DTLS are up in this segment."""
+    """ICE and DTLS are up in this segment; `path` says how packets are taken: tick, hook or receiver."""
 
     segment: int
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

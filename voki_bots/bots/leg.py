@@ -110,7 +110,7 @@ class Leg:
         self.up = True
         self._relay_that_worked = self._relay
         self._room.gate.connected()
-        self._room.publish(MediaConnected(segment))
+        self._room.publish(MediaConnected(segment, str(peer.path)))
         for kind in ("audio", "video"):
             self.send("mute", payloads.mute(kind, muted=True))
 
