@@ -32,6 +32,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--idle-timeout", type=float, default=60.0, help="seconds a socket may be idle")
     parser.add_argument("--conformance", action="store_true", help="test channels for tokens like user:ana")
     parser.add_argument("--leg-grace", type=float, default=30.0, help="seconds media outlives its channel")
+    parser.add_argument("--turn-url", action="append", default=[], help="a TURN server; may be repeated")
+    parser.add_argument("--turn-secret", default=None, help="what that server shares with the platform")
+    parser.add_argument("--turn-life", type=int, default=86_400, help="seconds TURN credentials live")
     parser.add_argument("--language", default="pt", choices=("pt", "en"))
     parser.add_argument("--no-call", action="store_true", help="start without the default call")
     parser.add_argument("--seed", type=int, default=None)
@@ -112,6 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             idle_timeout=given.idle_timeout,
             conformance=given.conformance,
             leg_grace=given.leg_grace,
+            turn_urls=tuple(given.turn_url),
+            turn_secret=given.turn_secret,
+            turn_life=given.turn_life,
             language=given.language,
             default_call=not given.no_call,
             seed=given.seed,

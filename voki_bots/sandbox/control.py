@@ -76,6 +76,7 @@ class Control:
             web.get(person + "/heard", _checked(self._heard)),
             web.get(person + "/heard/{mid}", _checked(self._heard_file)),
             web.post("/sandbox/broadcast", _checked(self._broadcast)),
+            web.put("/sandbox/turn", _checked(self._turn)),
         ]
 
     async def _add_user(self, request: web.Request) -> web.Response:
@@ -91,6 +92,12 @@ class Control:
         user.email = str(body.get("email", f"{user.user_id[:8]}@sandbox.test"))
         user.totp_secret = body.get("totp_secret")
         return web.json_response({"user_id": user.user_id, "email": user.email, "password": user.password})
+
+    async def _turn(self, request: web.Request) -> web.Response:
+        """Name TURN servers from now on; tell how often credentials were given so far."""
+        turn = self._platform.turn
+        turn.change(await _body(request))
+        return web.json_response({"asked": turn.asked})
 
     async def _add_department(self, request: web.Request) -> web.Response:
         body = await _body(request)

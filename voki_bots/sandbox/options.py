@@ -130,6 +130,7 @@ class SandboxOptions:
         join_spacing: Seconds between one person's media being connected and the next one's join.
         turn_urls: What the TURN endpoints list; there is no TURN server on loopback.
         turn_life: The ``ttl`` that the TURN endpoints give, in seconds.
+        turn_secret: What a real TURN server shares with the sandbox, or None for a random one.
         default_call: A call with an attendant and a customer waits for the first bot.
         language: What the people of the default call speak: ``pt`` or ``en``.
         seed: Seed of every random choice; None takes one from the system.
@@ -154,6 +155,7 @@ class SandboxOptions:
     join_spacing: float = 1.0
     turn_urls: tuple[str, ...] = ()
     turn_life: int = 86_400
+    turn_secret: str | None = field(default=None, repr=False)
     default_call: bool = True
     language: str = "pt"
     seed: int | None = None

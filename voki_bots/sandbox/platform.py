@@ -14,6 +14,7 @@ from .presence import Presences
 from .room import CallRecord, Room
 from .tasks import Tasks
 from .topics import route
+from .turn import TurnAccess
 
 
 @dataclass(slots=True)
@@ -54,6 +55,9 @@ class Platform:
             access_life=options.access_life,
             refresh_life=options.refresh_life,
             rotate=options.rotate_refresh,
+        )
+        self.turn = TurnAccess(
+            options.turn_urls, options.turn_life, options.turn_secret or choose.randbytes(16).hex()
         )
         self.departments: dict[str, Department] = {}
         self.rooms: dict[str, Room] = {}

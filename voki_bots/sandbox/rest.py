@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import hashlib
-import hmac
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -52,7 +49,6 @@ class Rest:
         self._accounts = platform.accounts
         self._socket_url = socket_url
         self._sign_ins: deque[float] = deque()
-        self._turn_secret = platform.choose.randbytes(16)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to an application."""
@@ -248,16 +244,7 @@ class Rest:
     # ------------------------------------------------------------ TURN
 
     def _credentials(self, name: str) -> web.Response:
-        options = self._platform.options
-        username = f"{int(self._platform.wall()) + options.turn_life}:{name}"
-        digest = hmac.new(self._turn_secret, username.encode(), hashlib.sha1).digest()
-        described = {
-            "urls": list(options.turn_urls),
-            "username": username,
-            "credential": base64.b64encode(digest).decode(),
-            "ttl": options.turn_life,
-        }
-        return web.json_response({"data": described})
+        return web.json_response({"data": self._platform.turn.credentials(name, self._platform.wall())})
 
     async def _turn(self, request: web.Request, identity: Identity) -> web.Response:
         return self._credentials(identity.user.user_id)
