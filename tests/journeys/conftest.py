@@ -97,6 +97,11 @@ class Program:
         assert line is not None
         return line
 
+    async def changed(self, timeout: float = 20.0) -> None:
+        """Wait for any further log line."""
+        async with asyncio.timeout(timeout), self._more:
+            await self._more.wait()
+
     async def ended(self, timeout: float = 30.0) -> int:
         """Wait for its exit status."""
         async with asyncio.timeout(timeout):

@@ -8,6 +8,8 @@ from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voki_bots.errors import (
     ConnectionLostError,
@@ -866,6 +868,52 @@ def test_63_nothing_is_delivered_after_leave() -> None:
     bench.machine.leave(channel, bench.now)
     bench.far(None, None, TOPIC, "e", {})
     assert bench.events(channel) == [Joined({}, False)]
+
+
+# ---------------------------------------------------------------- hostile input
+
+
+NAMES = st.sampled_from([TOPIC, "call:2", "phoenix", "", "\0"])
+FRAMES = st.tuples(
+    st.sampled_from([None, "1", "2", 3, "x"]),
+    st.sampled_from([None, "1", "2", "3", 4]),
+    NAMES,
+    st.sampled_from(["phx_reply", "phx_error", "phx_close", "phx_join", "e"]),
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=3) | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from(["status", "response", "reason", "x"]), inner, max_size=3)
+        ),
+        max_leaves=5,
+    ),
+)
+
+
+@given(st.lists(FRAMES | st.sampled_from(["lose", "open", "push", "leave", "sleep"]), max_size=14))
+def test_whatever_comes_in_whatever_order_nothing_raises(steps: list[Any]) -> None:
+    """And in the end every command has come out, once (the bench checks that)."""
+    bench = Bench(heartbeat=1000.0)
+    channel, ticket = bench.asked()
+    tickets = [ticket]
+    for step in steps:
+        match step:
+            case "lose":
+                bench.lose()
+            case "open":
+                bench.open()
+            case "push":
+                tickets.append(bench.push(channel))
+            case "leave":
+                tickets.append(bench.machine.leave(channel, bench.now))
+                bench.pump()
+            case "sleep":
+                bench.sleep(3.0)
+            case _:
+                bench.far(*step)
+    bench.machine.close("over", bench.now)
+    bench.pump()
+    assert (set(tickets) - bench.outcomes.keys(), len(bench.machine)) == (set(), 0)
 
 
 # ---------------------------------------------------------------- version 1
