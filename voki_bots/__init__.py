@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     )
     from voki_bots.media.containers import OggOpusWriter
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink
+    from voki_bots.media.prompts import Prompt
 
 _HOMES = {
     "voki_bots.bots.bot": ("Bot",),
@@ -168,6 +169,7 @@ _HOMES = {
     ),
     "voki_bots.media.containers": ("OggOpusWriter",),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink"),
+    "voki_bots.media.prompts": ("Prompt",),
 }
 """Where each public name lives."""
 
@@ -226,6 +228,7 @@ __all__ = [
     "PluginNotFoundError",
     "PluginSettings",
     "PresenceChanged",
+    "Prompt",
     "ProtocolError",
     "QueueEvent",
     "QueueUpdated",

@@ -305,9 +305,12 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
         return None
     table = dict(entry)
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
+    speaks = table.pop("speaks", False)
     before = len(found)
     if not isinstance(name, str):
         found.append(f"{path}.name: expected a string, got {type(name).__name__}")
+    if not isinstance(speaks, bool):
+        found.append(f"{path}.speaks: expected true or false, got {type(speaks).__name__}")
     if not (isinstance(plugins, list) and all(isinstance(one, str) for one in plugins)):
         found.append(f"{path}.plugins: expected a list of names")
         plugins = []
@@ -324,7 +327,7 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     if len(found) > before or not isinstance(name, str):
         return None
     try:
-        bot = Bot(name, join=checked)
+        bot = Bot(name, join=checked, speaks=speaks)
     except ConfigurationError as error:
         found.append(f"{path}.name: {error}")
         return None

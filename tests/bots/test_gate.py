@@ -2,7 +2,7 @@
 
 import pytest
 
-from voki_bots.bots.gate import Closing, Gate, GateState
+from voki_bots.bots.gate import HARMLESS, Closing, Gate, GateState
 from voki_bots.errors import SupervisionError
 
 
@@ -44,7 +44,18 @@ def test_armed_and_connected_is_open() -> None:
     assert (opened().refusal(), opened().state) == (None, GateState.OPEN)
 
 
-@pytest.mark.parametrize("reason", list(Closing))
+CLOSES = [reason for reason in Closing if reason not in HARMLESS]
+
+
+@pytest.mark.parametrize("reason", HARMLESS)
+def test_who_hears_it_does_not_matter_to_what_is_meant_for_all(reason: Closing) -> None:
+    """An announcement goes on when somebody joins or the lines are negotiated anew."""
+    gate = opened()
+    gate.close(reason)
+    assert gate.refusal() is None
+
+
+@pytest.mark.parametrize("reason", CLOSES)
 def test_every_closing_closes(reason: Closing) -> None:
     """Each closing reason refuses from then on, and is what the refusal says."""
     gate = opened()
@@ -52,7 +63,7 @@ def test_every_closing_closes(reason: Closing) -> None:
     assert why(gate) is reason
 
 
-@pytest.mark.parametrize("reason", [r for r in Closing if r is not Closing.CALL_OVER])
+@pytest.mark.parametrize("reason", [r for r in CLOSES if r is not Closing.CALL_OVER])
 def test_a_closed_gate_stays_closed_until_armed(reason: Closing) -> None:
     """Reconnecting does not open what was closed; arming does."""
     gate = opened()

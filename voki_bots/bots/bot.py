@@ -37,6 +37,8 @@ class Bot:
     Args:
         name: Shown in logs, metrics and files; letters, digits, ``-`` and ``_``.
         join: Which calls it attends.
+        speaks: Whether it may speak to everybody in its calls (`Attendance.say`). A bot that may not has no
+            sender at all: nothing of it can be heard, whatever a plugin does.
 
     Raises:
         ConfigurationError: If the name is unusable.
@@ -51,7 +53,7 @@ class Bot:
             await call.hint(f"{who.name} is here", to="attendant")
     """
 
-    def __init__(self, name: str, *, join: Rule | None = None) -> None:
+    def __init__(self, name: str, *, join: Rule | None = None, speaks: bool = False) -> None:
         if not (0 < len(name) <= _MAX_NAME and all(c.isalnum() or c in "-_" for c in name)):
             raise ConfigurationError(
                 f"a bot's name must be 1 to {_MAX_NAME} letters, digits, '-' or '_'; got {name[:80]!r}",
@@ -59,6 +61,7 @@ class Bot:
             )
         self.name = name
         self.rule = join or Rule()
+        self.speaks = speaks
         self._wanted: list[tuple[Wanted, dict[str, Any]]] = []
         self._on: list[On] = []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,7 +16,6 @@ import structlog
 from voki_bots.calls import AnswerReceived, CandidateReceived, OfferReceived
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media.peer import Peer
-from voki_bots.media.sdp import ufrag_of
 from voki_bots.signalling import payloads
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 OFFER_WAIT = 0.5
 """Seconds that the SFU is given to offer first (question Q14)."""
 
-ANSWER_WAIT = 10.0
+ANSWER_WAIT = 5.0
 """Seconds after which an unanswered offer counts as refused."""
 
 CONNECT_WAIT = 15.0
@@ -32,17 +32,46 @@ CONNECT_WAIT = 15.0
 STALL_CHECK = 0.25
 """Seconds between two looks for evidence that media still flow."""
 
+STALL_SLACK = 0.5
+"""A look that comes later than this says more of our own loop than of the far end."""
+
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Seconds before dialling again, by the number of failures in a row."""
 
-Signal = OfferReceived | AnswerReceived | CandidateReceived
+REJOIN_AFTER = 2
+"""Connections that failed in a row, after which the topic is left and joined anew (question Q23)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What our offer holds: lines of audio and of video, and whether we send silence (questions Q17, Q20)."""
+
+    audio: int = 1
+    video: int = 0
+    sending: bool = False
+
+
+LADDER = (Rung(), Rung(audio=2, video=1), Rung(video=1, sending=True))
+"""From what a known SFU takes to what a strange one may insist on, climbed where the one before brought
+nothing. Spare lines come second: an SFU that places nobody on them answers them `inactive`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoreLines:
+    """Too few lines for all that are present: offer so many more (question Q17, the third design)."""
+
+    segment: int
+    count: int
+
+
+Signal = OfferReceived | AnswerReceived | CandidateReceived | MoreLines
 
 
 class Line(Protocol):
     """What the dialler needs of its session."""
 
-    def make_peer(self, segment: int, attempt: int) -> Awaitable[Peer]:
-        """A new Peer, not yet entered; `attempt` counts the failures in a row."""
+    def make_peer(self, segment: int, *, attempt: int, rung: Rung) -> Awaitable[Peer]:
+        """A new Peer, not yet entered; `attempt` counts the connections that failed in a row before it."""
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away."""
@@ -56,17 +85,30 @@ class Line(Protocol):
     def stalled(self, segment: int, peer: Peer) -> str | None:
         """Why this connection must be given up although it claims to be up, or None."""
 
+    def deaf(self, segment: int, peer: Peer) -> str | None:
+        """Why an offer of another kind should be tried on this connection's successor, or None."""
+
+    def lines_missing(self, segment: int, peer: Peer) -> int:
+        """How many lines more there should be for those present; told once for each who joined."""
+
     def lost(self, segment: int, cause: str) -> None:
         """This segment is over."""
 
+    async def rejoin(self) -> None:
+        """Leave the call's topic and join it anew: the SFU does not listen to us any more."""
+
 
 class _Lost(Exception):
-    """A segment is over. `offer` is a description that the next Peer is to answer."""
+    """A segment is over.
 
-    def __init__(self, cause: str, offer: str | None = None) -> None:
+    `offer` is a description that the next Peer is to answer; `climb` asks for the next rung of the ladder.
+    """
+
+    def __init__(self, cause: str, offer: str | None = None, *, climb: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.offer = offer
+        self.climb = climb
 
 
 class Dialler:
@@ -82,8 +124,9 @@ class Dialler:
         self._line = line
         self._clock = clock
         self._signals: asyncio.Queue[Signal] = asyncio.Queue()
-        self._first_segment = segment
+        self._listen_first = True
         self.segment = segment
+        self.rung = 0
 
     def signal(self, signal: Signal) -> None:
         """Take what the SFU signals, at any time."""
@@ -98,19 +141,26 @@ class Dialler:
             self.segment += 1
             offer = lost.offer
             failures = 0 if connected else failures + 1
+            if lost.climb or failures:
+                self.rung = min(self.rung + 1, len(LADDER) - 1) if lost.climb else failures % len(LADDER)
+            if failures and not offer and failures % REJOIN_AFTER == 0:
+                _log.warning("rejoining", segment=self.segment, failures=failures, cause=lost.cause)
+                self._listen_first = True
+                await self._line.rejoin()
             delay = 0.0 if offer else BACKOFF[min(failures, len(BACKOFF) - 1)]
             if delay:
                 _log.warning("dialling_again", segment=self.segment, after=delay, cause=lost.cause)
                 await asyncio.sleep(delay)
 
-    async def _dial(self, offer: str | None, attempt: int) -> tuple[bool, _Lost]:
+    async def _dial(self, offer: str | None, failures: int) -> tuple[bool, _Lost]:
         """One segment; returns whether it was ever connected, and why it ended."""
         up = asyncio.Event()
         over: list[_Lost] = []
-        async with await self._line.make_peer(self.segment, attempt) as peer:
+        peer = await self._line.make_peer(self.segment, attempt=failures, rung=LADDER[self.rung])
+        async with peer:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._negotiate(peer, offer))
+                    group.create_task(self._negotiate(peer, offer, up))
                     group.create_task(self._watch(peer, up))
             except* _Lost as lost:
                 over += [e for e in lost.exceptions if isinstance(e, _Lost)]
@@ -122,34 +172,38 @@ class Dialler:
 
     # ------------------------------------------------------------ negotiation
 
-    async def _negotiate(self, peer: Peer, offer: str | None) -> None:
-        if offer is None and self.segment == self._first_segment:
+    async def _negotiate(self, peer: Peer, offer: str | None, up: asyncio.Event) -> None:
+        if offer is None and self._listen_first:
             offer = await self._first_offer(peer)
-        waiting_since: float | None = None
+        self._listen_first = False
+        ours_since: float | None = None
         if offer is not None:
             await self._answer(peer, offer)
         else:
-            self._line.send("signal", payloads.signal("offer", await peer.offer()))
-            self._push_candidates(peer, end=False)
-            waiting_since = self._clock()
+            rung = LADDER[self.rung]
+            await self._offer(peer, await peer.offer(rung.audio, rung.video))
+            ours_since = self._clock()
         while True:
-            match await self._next_signal(waiting_since):
+            match await self._next_signal(None if up.is_set() else ours_since):
                 case OfferReceived(sdp):
-                    if waiting_since is not None:
+                    if ours_since is not None:
                         # Glare: aiortc cannot roll back, and we are the polite side.
                         raise _Lost("the SFU offered while our offer was open", sdp)
-                    if peer.ufrag is not None and ufrag_of(sdp) not in (None, peer.ufrag):
-                        raise _Lost("the SFU restarted ICE", sdp)
                     await self._answer(peer, sdp)
                 case AnswerReceived(sdp):
-                    if waiting_since is None:
+                    if ours_since is None:
                         _log.warning("unexpected_answer", segment=self.segment)
                         continue
                     await peer.accept(sdp)
-                    waiting_since = None
+                    ours_since = None
                     self._line.described(self.segment, peer)
                 case CandidateReceived(candidate, mid, index):
                     await peer.add_candidate(candidate, mid, index)
+                case MoreLines(segment, count):
+                    # An offer that stays unanswered costs nothing here: media goes on as it was.
+                    if segment == self.segment and ours_since is None:
+                        await self._offer(peer, await peer.offer(spare=count))
+                        ours_since = self._clock()
 
     async def _first_offer(self, peer: Peer) -> str | None:
         """Wait a moment for an offer of the SFU; its candidates may come before it."""
@@ -163,6 +217,8 @@ class Dialler:
                             await peer.add_candidate(candidate, mid, index)
                         case AnswerReceived():
                             _log.warning("unexpected_answer", segment=self.segment)
+                        case MoreLines():
+                            continue
         except TimeoutError:
             return None
 
@@ -177,8 +233,18 @@ class Dialler:
                 f"the SFU did not answer our offer within {ANSWER_WAIT:g} s", step="answer"
             ) from None
 
+    async def _offer(self, peer: Peer, offer: str) -> None:
+        self._line.send("signal", payloads.signal("offer", offer))
+        self._push_candidates(peer, end=False)
+
     async def _answer(self, peer: Peer, offer: str) -> None:
-        self._line.send("signal", payloads.signal("answer", await peer.answer(offer)))
+        try:
+            answer = await peer.answer(offer)
+        except NegotiationError as error:
+            if error.step != "ice-restart":
+                raise
+            raise _Lost("the SFU restarted ICE", offer) from error
+        self._line.send("signal", payloads.signal("answer", answer))
         self._push_candidates(peer, end=True)
         self._line.described(self.segment, peer)
 
@@ -203,12 +269,22 @@ class Dialler:
         up.set()
         self._line.connected(self.segment, peer)
         failed = asyncio.ensure_future(peer.failed())
+        looked = self._clock()
         try:
             while True:
                 done, _ = await asyncio.wait([failed], timeout=STALL_CHECK)
                 if done:
                     raise _Lost(failed.result())
-                if cause := self._line.stalled(self.segment, peer):
-                    raise _Lost(cause)
+                late, looked = self._clock() - looked - STALL_CHECK, self._clock()
+                if late < STALL_SLACK:
+                    self._look(peer)
         finally:
             failed.cancel()
+
+    def _look(self, peer: Peer) -> None:
+        if cause := self._line.stalled(self.segment, peer):
+            raise _Lost(cause)
+        if self.rung < len(LADDER) - 1 and (cause := self._line.deaf(self.segment, peer)):
+            raise _Lost(cause, climb=True)
+        if missing := self._line.lines_missing(self.segment, peer):
+            self._signals.put_nowait(MoreLines(self.segment, missing))

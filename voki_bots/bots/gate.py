@@ -31,6 +31,7 @@ class Closing(StrEnum):
     PAUSED = "paused"
     RECONNECT = "reconnect"
     RENEGOTIATION = "renegotiation"
+    SIGNALLING = "signalling"
     UNKNOWN_PARTICIPANT = "unknown_participant"
     MODE_CHANGED = "mode_changed"
     STOPPED = "stopped"
@@ -44,11 +45,18 @@ _SENTENCES = {
     Closing.PAUSED: "the recording is paused, and what cannot be recorded is not said",
     Closing.RECONNECT: "the connection was replaced; it must be armed again",
     Closing.RENEGOTIATION: "the session was renegotiated; it must be armed again",
+    Closing.SIGNALLING: "the platform's channel was away; it must be armed again",
     Closing.UNKNOWN_PARTICIPANT: "somebody unknown joined; it must be armed again",
     Closing.MODE_CHANGED: "the supervision mode changed; it must be armed again",
     Closing.STOPPED: "it was stopped",
     Closing.CALL_OVER: "the call is over",
 }
+
+
+HARMLESS = frozenset(
+    {Closing.RENEGOTIATION, Closing.SIGNALLING, Closing.UNKNOWN_PARTICIPANT, Closing.MODE_CHANGED}
+)
+"""What changes who hears it or who can tell, which is no matter where it is meant for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,13 @@ class Gate:
         self._settle()
 
     def close(self, why: Closing) -> None:
-        """Close at once; only `arm` leads out again, and after `Closing.CALL_OVER` nothing does."""
+        """Close at once; only `arm` leads out again, and after `Closing.CALL_OVER` nothing does.
+
+        What is said to all is said to whoever comes, whatever else a supervisor does: `HARMLESS` closes
+        nothing here.
+        """
+        if why in HARMLESS and self._announces:
+            return
         if why in (Closing.RECONNECT, Closing.NOT_CONNECTED):
             self._connected = False
         if why is Closing.CALL_OVER:

@@ -5,14 +5,15 @@ It is what the dialler (`voki_bots.bots.dial`) works for, and it tells the roste
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
 
 from voki_bots.bots.account import Account
-from voki_bots.bots.dial import Dialler
-from voki_bots.bots.gate import Closing, Gate
+from voki_bots.bots.dial import LADDER, Dialler, Rung
+from voki_bots.bots.gate import Closing, Gate, Refusal
 from voki_bots.bots.roster import Roster
 from voki_bots.calls import (
     Attribution,
@@ -26,21 +27,42 @@ from voki_bots.calls import (
     TrackEnded,
     TrackStarted,
 )
+from voki_bots.errors import SupervisionError
 from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.prompts import Mixer, Prompt
 from voki_bots.media.receive import Received
 from voki_bots.signalling import payloads
 
-STALLED = 5.0
+STALLED = 2.25
 """Seconds without any packet, from anybody, after which a connection that carried media is given up while
-others are present. A connection that is dead altogether is noticed sooner, by the Peer itself."""
+others are present; the successor is to be there within three. Discontinuous transmission sends something
+every 0.4 s."""
+
+PATIENCE = 2.25
+"""Seconds without any sign of life after which a connection that carries no media is given up."""
+
+DEAF = 8.0
+"""Seconds in which nothing was ever heard of those who were announced, after which we offer otherwise."""
+
+SHORT_OF_LINES = 5.0
+"""Seconds after a join in which the SFU may make room for the newcomer by itself (question Q17)."""
+
+
+FLOWING = 15.0
+"""Seconds that somebody who wants to speak waits for a connection on which it can be heard."""
+
+
+_PASSING = (Closing.NOT_CONNECTED, Closing.RECONNECT, Closing.NOT_CONFIRMED)
 
 
 class Room(Protocol):
     """What a leg needs of its session."""
 
+    bot: str
     gate: Gate
     roster: Roster
+    speaks: bool
 
     def publish(self, event: CallEvent) -> None:
         """Record an event and tell everybody."""
@@ -50,6 +72,9 @@ class Room(Protocol):
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away."""
+
+    async def rejoin(self) -> None:
+        """Leave the call's topic and join it anew."""
 
 
 class Leg:
@@ -76,21 +101,69 @@ class Leg:
         self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
         self._relay = self._relay_that_worked = 0
         self.up = False
+        self._up_since = zero
+        self._counted: tuple[int, float] | None = None
+        self._speakers = 0
+        self._mixer = Mixer(clock, self._refused) if room.speaks else None
         self.pipeline = Pipeline(clock=clock, zero=zero, report=self._said)
         self.dialler = Dialler(self, clock=clock, segment=segment)
 
-    async def make_peer(self, segment: int, attempt: int) -> Peer:
-        """A new Peer for a segment; silent bots only receive. Each attempt takes the next TURN server."""
+    async def make_peer(self, segment: int, *, attempt: int = 0, rung: Rung = LADDER[0]) -> Peer:
+        """A new Peer for a segment; silent bots only receive, as long as the SFU lets them.
+
+        Each attempt takes the next TURN server.
+        """
         self._relay = self._relay_that_worked + attempt
         return Peer(
             segment,
             ice_servers=tuple(await self._account.ice_servers(self._relay)),
+            sending=rung.sending,
             loopback=self._account.credentials.loopback,
             relay_only=self._account.credentials.relay_only,
+            voice=self._mixer,
             on_packet=lambda received: self._packet(segment, received),
+            on_sent=lambda sent: self.pipeline.push_local(segment, sent),
             clock=self._clock,
             path=self._account.credentials.receive_path,
+            patience=PATIENCE,
         )
+
+    async def say(self, prompt: Prompt) -> float:
+        """Speak to everybody; resolves when the last sample was sent.
+
+        The platform is told that we are not muted before the first word, and muted after the last (Q20).
+
+        Raises:
+            SupervisionError: If the gate is closed, or closes meanwhile, or nothing is sent within `FLOWING`.
+        """
+        if self._mixer is None:
+            raise Refusal(Closing.NOT_CONFIGURED).error("say")
+        self._room.gate.arm()
+        await asyncio.to_thread(lambda: prompt.packets)
+        deadline = self._clock() + FLOWING
+        while (refusal := self._room.gate.refusal()) is not None:
+            if refusal.why not in _PASSING or self._clock() > deadline:
+                raise refusal.error("say")
+            await asyncio.sleep(0.05)
+            if refusal.why is Closing.RECONNECT:
+                self._room.gate.arm()
+        self._speakers += 1
+        if self._speakers == 1:
+            self.send("mute", payloads.mute("audio", muted=False))
+        try:
+            return await self._mixer.say(prompt, begin_within=FLOWING)
+        except TimeoutError:
+            raise SupervisionError(
+                "cannot speak (say): the far end takes no audio from us", mode="say", why="no_sender"
+            ) from None
+        finally:
+            self._speakers -= 1
+            if not self._speakers:
+                self.send("mute", payloads.mute("audio", muted=True))
+
+    def _refused(self) -> SupervisionError | None:
+        refusal = self._room.gate.refusal()
+        return refusal.error("say") if refusal else None
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel."""
@@ -109,22 +182,49 @@ class Leg:
         """ICE and DTLS are up; say that we are muted, once a segment (Q20)."""
         self.up = True
         self._relay_that_worked = self._relay
+        self._up_since = self._clock()
         self._room.gate.connected()
         self._room.publish(MediaConnected(segment, str(peer.path)))
         for kind in ("audio", "video"):
-            self.send("mute", payloads.mute(kind, muted=True))
+            self.send("mute", payloads.mute(kind, muted=kind == "video" or not self._speakers))
 
     def stalled(self, segment: int, peer: Peer) -> str | None:
-        """No packet from anybody, though somebody is present and media did flow in this segment."""
+        """No packet from anybody, though somebody is present and media did flow in this segment.
+
+        Everybody may have muted their microphones without a trace, so a silence is taken for a fault once.
+        """
         silent = self.pipeline.silent_for(segment)
         if silent is not None and silent > STALLED and self._room.roster.present:
             return f"no media for {silent:.1f} s"
         return None
 
+    def deaf(self, segment: int, peer: Peer) -> str | None:
+        """Nothing was ever heard in this segment of those whom the platform announced."""
+        waited = self._clock() - max(self._up_since, self._zero + self._room.roster.last_joined)
+        if self.pipeline.silent_for(segment) is None and self._room.roster.announced and waited > DEAF:
+            return "nobody is heard, though others are present"
+        return None
+
+    def lines_missing(self, segment: int, peer: Peer) -> int:
+        """Compare the lines on which the SFU sends with those present, once for each who joined."""
+        roster = self._room.roster
+        since = max(self._up_since, self._zero + roster.last_joined)
+        if self._clock() - since < SHORT_OF_LINES or self._counted == (segment, roster.last_joined):
+            return 0
+        self._counted = (segment, roster.last_joined)
+        sending = [x for x in peer.lines if x.kind == "audio" and x.direction in ("sendrecv", "sendonly")]
+        return max(0, len(roster.announced) - len([line for line in sending if not line.rejected]))
+
+    async def rejoin(self) -> None:
+        """Leave the call's topic and join it anew."""
+        await self._room.rejoin()
+
     def lost(self, segment: int, cause: str) -> None:
         """A segment is over; the recording goes on with the next one."""
         self.up = False
         self._room.gate.close(Closing.RECONNECT)
+        if self._mixer is not None:
+            self._mixer.fail(Refusal(Closing.RECONNECT).error("say"))
         self._remember_clocks()
         self.pipeline.end_segment(segment, GapCause.REDIAL)
         self._room.publish(MediaLost(segment, cause))
@@ -139,7 +239,11 @@ class Leg:
 
     def _said(self, event: CallEvent) -> None:
         self._room.publish(event)
-        if isinstance(event, TrackStarted):
+        if isinstance(event, TrackStarted) and event.track.local:
+            said = self._room.roster.spoke(event.track, self._room.bot)
+            self._room.publish(TrackAttributed(event.track, said))
+            self.pipeline.reselect()
+        elif isinstance(event, TrackStarted):
             track = event.track
             first = self._first.get((track.segment, track.mid, track.ssrc))
             clock = first.timestamp % 2**32 if first else None

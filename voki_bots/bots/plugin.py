@@ -152,13 +152,21 @@ class Attendance(Protocol):
         """
 
     async def say(self, text_or_prompt: object, *, to: str = "all") -> float:
-        """Speak into the call; resolves when the last sample was sent.
+        """Speak into the call; waits until it can be heard, and resolves when the last sample was sent.
+
+        Prompts that overlap are mixed. Cancelled, it fades out at once.
+
+        Args:
+            text_or_prompt: A `Prompt`, the path of an audio file, or mono int16 samples at 48 kHz.
+            to: ``all``; whispering is for supervisors.
 
         Returns:
             Seconds that were played.
 
         Raises:
-            SupervisionError: If this bot may not speak here and now; the gate is closed by default.
+            SupervisionError: If this bot may not speak here and now (`why` says it as a value), or may no
+                longer while it speaks; the gate is closed by default.
+            MediaError: If it is nothing that can be spoken.
         """
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:

@@ -60,6 +60,7 @@ class Roster:
         self._people: dict[str, _Person] = {}
         self._lines: dict[Track, _Line] = {}
         self._former: dict[str, str] = {}
+        self._own: dict[Track, Attribution] = {}
         self.seed(call)
 
     # ------------------------------------------------------------ people
@@ -73,6 +74,17 @@ class Roster:
     def present(self) -> list[Participant]:
         """Everybody of whom there is a sign: announced, or heard on a track that is theirs."""
         return [p for p in self.participants if p.present]
+
+    @property
+    def announced(self) -> list[Participant]:
+        """Everybody of whom the platform said in this call that they are here."""
+        return [p.participant for p in self._people.values() if p.announced and p.left is None]
+
+    @property
+    def last_joined(self) -> float:
+        """Call time of the last announcement of somebody who is still here; 0 without any."""
+        joined = [p.joined for p in self._people.values() if p.joined is not None and p.left is None]
+        return max(joined, default=0.0)
 
     @property
     def anybody_was_present(self) -> bool:
@@ -166,6 +178,11 @@ class Roster:
         self._lines[track] = line
         return self.attribute()
 
+    def spoke(self, track: Track, name: str) -> Attribution:
+        """Take note of a track of the bot's own; it is nobody else's, and tells nothing of the others'."""
+        itself = Participant(self._own_id, name, Role.BOT)
+        return self._own.setdefault(track, Attribution(itself, 1.0, "local"))
+
     def heard(self, track: Track, timestamp: int, now: float) -> None:
         """Take note of a packet; kept to recognise the same sender after a re-dial."""
         if line := self._lines.get(track):
@@ -185,6 +202,8 @@ class Roster:
 
     def who(self, track: Track) -> Attribution:
         """Who is on a track, as far as it is known."""
+        if track in self._own:
+            return self._own[track]
         line = self._lines.get(track)
         return line.attribution if line else Attribution()
 

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from voki_bots.bots.bus import Bus
-from voki_bots.bots.gate import Gate
+from voki_bots.bots.gate import Closing, Gate, Refusal
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.stall import running
@@ -28,9 +30,10 @@ from voki_bots.calls import (
     Role,
     Track,
 )
-from voki_bots.errors import ConfigurationError, SupervisionError
+from voki_bots.errors import ConfigurationError, MediaError, SupervisionError
 from voki_bots.media.frames import Filter
 from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.prompts import Prompt
 from voki_bots.media.tap import Tap
 
 ENTER = 10.0
@@ -72,6 +75,11 @@ class Room(Protocol):
 
     def resume(self, actor: str) -> None:
         """Open it again."""
+
+    speaks: bool
+
+    async def say(self, prompt: Prompt) -> float:
+        """Speak to everybody through the gate."""
 
 
 class Seat:
@@ -238,11 +246,19 @@ class Seat:
 
     async def say(self, text_or_prompt: object, *, to: str = "all") -> float:
         """See `Attendance.say`."""
-        if refusal := self._room.gate.refusal():
-            raise refusal.error(f"say to {to}")
-        raise SupervisionError(
-            f"cannot speak (say to {to}): this session has no sender", mode="say", why="no_sender"
-        )
+        if to != "all":
+            raise SupervisionError(
+                f"cannot speak (say to {to}): this session speaks to all or not at all",
+                mode="say",
+                why=str(Closing.NOT_CONFIGURED),
+            )
+        if not self._room.speaks:
+            raise Refusal(Closing.NOT_CONFIGURED).error(f"say to {to}")
+        prompt = await _prompt(text_or_prompt)
+        self._room.record("speaking", plugin=self.plugin.name, prompt=prompt.name, seconds=prompt.seconds)
+        played = await self._room.say(prompt)
+        self._room.record("spoken", plugin=self.plugin.name, prompt=prompt.name, seconds=round(played, 3))
+        return played
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:
         """See `Attendance.hint`."""
@@ -280,6 +296,17 @@ class Seat:
             await work
         except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
             self._fail(_told(error))
+
+
+async def _prompt(what: object) -> Prompt:
+    """Make a prompt of whatever a plugin wants to say; MediaError if it cannot be spoken."""
+    if isinstance(what, Prompt):
+        return what
+    if isinstance(what, np.ndarray):
+        return Prompt.from_pcm(what)
+    if isinstance(what, Path) or (isinstance(what, str) and Path(what[:4096]).suffix):
+        return await asyncio.to_thread(Prompt.from_file, what)
+    raise MediaError("only a Prompt, samples or an audio file can be spoken: there is no voice for text")
 
 
 def _told(error: BaseException) -> str:

@@ -51,8 +51,15 @@ from voki_bots.calls import (
     SupervisionStarted,
     SupervisionStopped,
 )
-from voki_bots.errors import ConnectionLostError, FileWriteError, SignallingError, VokiError
+from voki_bots.errors import (
+    ConnectionLostError,
+    FileWriteError,
+    JoinRefusedError,
+    SignallingError,
+    VokiError,
+)
 from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.prompts import Prompt
 from voki_bots.signalling import payloads
 from voki_bots.signalling.membership import Closed, Errored, Joined
 from voki_bots.signalling.membership import Received as Arrived
@@ -111,6 +118,7 @@ class CallSession:
         plugins: Its plugins, already entered.
         archive: The folder below which calls are kept.
         rule: When to leave.
+        speaks: Whether the bot may speak to everybody; without it, it has no sender.
         metrics: Makes the metrics of a plugin by its name.
         wall: The time in UTC.
 
@@ -129,6 +137,7 @@ class CallSession:
         plugins: Sequence[Plugin[Any]],
         archive: Path,
         rule: Rule | None = None,
+        speaks: bool = False,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -136,7 +145,8 @@ class CallSession:
         self.bot = bot
         self.rule = rule or Rule()
         self.bus = Bus()
-        self.gate = Gate()
+        self.gate = Gate(announces=speaks)
+        self.speaks = speaks
         self.roster = Roster(call, "")
         self._account = account
         self._plugins = plugins
@@ -149,6 +159,8 @@ class CallSession:
         self._zero: float | None = None
         self._end: float | None = None
         self._signalling = False
+        self._rejoined = asyncio.Event()
+        self._rejoined.set()
         self._paused: str | None = None
         self._undocumented: set[str] = set()
         self._pair_gone: float | None = None
@@ -290,6 +302,25 @@ class CallSession:
         """Where media of this call go."""
         return self._leg.pipeline
 
+    async def rejoin(self) -> None:
+        """Leave the topic and join it anew: what is stuck at the SFU's end goes with our membership."""
+        self.record("rejoining")
+        self._rejoined.clear()
+        try:
+            await self._leave_channel()
+            self._channel = self._account.channel(self.call.topic)
+            await self._channel.join()
+        except JoinRefusedError as error:
+            self.leave(f"the platform does not let us back in: {error}")
+        except SignallingError as error:
+            self._log.warning("rejoining_slow", why=str(error))
+        finally:
+            self._rejoined.set()
+
+    async def say(self, prompt: Prompt) -> float:
+        """Speak to everybody; see `Attendance.say`."""
+        return await self._leg.say(prompt)
+
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away, for nothing once it is closed."""
         try:
@@ -352,21 +383,28 @@ class CallSession:
     # ------------------------------------------------------------ signalling
 
     async def _hear(self) -> None:
-        async for notice in self._channel:
-            match notice:
-                case Joined(again=again):
-                    self._signalling = True
-                    if again:
-                        self.publish(SignallingRestored())
-                case Errored(reason=reason):
-                    if self._signalling:
-                        self._signalling = False
-                        self.gate.close(Closing.RECONNECT)
-                        self.publish(SignallingLost(reason))
-                case Closed(reason=reason):
+        while self._reason is None:
+            async for notice in self._channel:
+                self._noticed(notice)
+            # We have left it ourselves, to join anew, or are leaving for good.
+            await self._rejoined.wait()
+
+    def _noticed(self, notice: Joined | Errored | Closed | Arrived) -> None:
+        match notice:
+            case Joined(again=again):
+                self._signalling = True
+                if again:
+                    self.publish(SignallingRestored())
+            case Errored(reason=reason):
+                if self._signalling:
+                    self._signalling = False
+                    self.gate.close(Closing.SIGNALLING)
+                    self.publish(SignallingLost(reason))
+            case Closed(reason=reason):
+                if self._rejoined.is_set():
                     self.leave(f"the platform closed the channel: {reason}")
-                case Arrived(event=event, payload=payload):
-                    self._arrived(event, payload)
+            case Arrived(event=event, payload=payload):
+                self._arrived(event, payload)
 
     def _arrived(self, event: str, payload: object) -> None:
         said = payloads.call_event(event, payload)

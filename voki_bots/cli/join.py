@@ -168,7 +168,15 @@ async def _attend(
             with told(plugin, "start"):
                 await stack.enter_async_context(plugin)
         account = await stack.enter_async_context(Account(credentials_of(settings.voki)))
-        session = CallSession(call, account, bot=bot.name, plugins=attending, archive=archive, rule=bot.rule)
+        session = CallSession(
+            call,
+            account,
+            bot=bot.name,
+            plugins=attending,
+            archive=archive,
+            rule=bot.rule,
+            speaks=bot.speaks,
+        )
         failing = asyncio.create_task(account.failed())
         stack.callback(failing.cancel)
         async with session:

@@ -33,11 +33,11 @@ from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media import quirks, sdp
 from voki_bots.media.datagrams import Entrance, ReceivePath
 from voki_bots.media.ice import Candidate, IceServer, usable_candidate
-from voki_bots.media.opus import SILENT_PACKET
+from voki_bots.media.prompts import Mixer, Silence
 from voki_bots.media.quirks import FOREIGN
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
 from voki_bots.media.sdp import Line
-from voki_bots.units import FRAME_SAMPLES, SAMPLE_RATE
+from voki_bots.units import SAMPLE_RATE
 
 __all__ = ["Candidate", "IceServer", "Line", "Peer", "ReceivePath", "Received"]
 
@@ -58,8 +58,11 @@ class Peer:
         loopback: Gather 127.0.0.1 too; for a platform on this machine.
         relay_only: Use TURN alone.
         video: Receive video as well.
-        sending: Have a sender; without it the far end is only ever offered `recvonly` and `inactive`.
+        sending: Have a sender that sends paced silence; without it the far end is only ever offered
+            `recvonly` and `inactive`.
+        voice: Have a sender that sends what this mixer plays, and nothing else.
         on_packet: Takes every packet of every remote track, on the event loop.
+        on_sent: Takes every packet that our own sender sends.
         on_report: Takes every sender report.
         clock: Seconds of the event loop.
         patience: Seconds without a sign of life after which the connection counts as lost.
@@ -76,7 +79,9 @@ class Peer:
         relay_only: bool = False,
         video: bool = False,
         sending: bool = False,
+        voice: Mixer | None = None,
         on_packet: Callable[[Received], None],
+        on_sent: Callable[[Received], None] | None = None,
         on_report: Callable[[SenderReport], None] | None = None,
         clock: Callable[[], float],
         patience: float = 3.0,
@@ -88,7 +93,9 @@ class Peer:
         self._loopback = loopback and not relay_only
         self._relay_only = relay_only
         self._video = video
-        self._sending = sending
+        self._sending = sending or voice is not None
+        self._voice = voice
+        self._on_sent = on_sent
         self._clock = clock
         self._patience = patience
         self._jitter = jitter
@@ -152,8 +159,13 @@ class Peer:
         if cancelled is not None:
             raise cancelled
 
-    async def offer(self, audio_lines: int = 1, video_lines: int = 0) -> str:
+    async def offer(self, audio_lines: int = 1, video_lines: int = 0, *, spare: int = 0) -> str:
         """Make an offer: complete, with our candidates inside, and saying that we trickle.
+
+        Args:
+            audio_lines: Lines of audio that there shall be at least.
+            video_lines: Lines of video that there shall be at least.
+            spare: Lines of audio to receive on, beside those that there are.
 
         Raises:
             NegotiationError: If the connection is in no state to offer.
@@ -164,6 +176,8 @@ class Peer:
             for kind, count in (("audio", audio_lines), ("video", video_lines)):
                 for n in range(have.count(kind), count):
                     self._add_line(kind, sending=self._sending and kind == "audio" and n == 0)
+            for _ in range(spare):
+                self._add_line("audio", sending=False)
             self._cure()
             await self._whole(self._pc.setLocalDescription(await self._pc.createOffer()))
         except FOREIGN as error:
@@ -287,6 +301,11 @@ class Peer:
         return self._intake.statistics()
 
     @property
+    def rtt(self) -> float | None:
+        """Seconds that the last consent check took to the far end and back; None before the first."""
+        return next((pulse.rtt for pulse in self._pulses if pulse.rtt is not None), None)
+
+    @property
     def hostile(self) -> int:
         """Datagrams and packets that were malformed or belonged to no line."""
         return self._intake.unrouted + sum(pulse.hostile for pulse in self._pulses)
@@ -319,7 +338,7 @@ class Peer:
 
     def _add_line(self, kind: str, *, sending: bool) -> None:
         direction = "sendrecv" if sending else "recvonly"
-        transceiver = self._pc.addTransceiver(_Quiet(self._clock) if sending else kind, direction)
+        transceiver = self._pc.addTransceiver(self._outbound() if sending else kind, direction)
         if kind == "audio":
             known = RTCRtpReceiver.getCapabilities("audio")
             codecs = known.codecs if known is not None else []
@@ -337,9 +356,36 @@ class Peer:
                     "sendrecv",
                     "recvonly",
                 ):
-                    transceiver.sender.replaceTrack(_Quiet(self._clock))
+                    transceiver.sender.replaceTrack(self._outbound())
                     transceiver.direction = "sendrecv"
                     break
+
+    def _outbound(self) -> _Outbound:
+        if self._voice is None:
+            return _Outbound(Silence(self._clock), lambda *_: None)
+        self._voice.connect()
+        return _Outbound(self._voice, self._said)
+
+    def _said(self, track: _Outbound, timestamp: int, payload: bytes) -> None:
+        """Show what we send to whoever records it, as what others send."""
+        sender = next((t for t in self._pc.getTransceivers() if t.sender.track is track), None)
+        if sender is not None and self._on_sent is not None:
+            ssrc, count = quirks.source_of(sender.sender), track.count & 0xFFFF
+            self._on_sent(
+                Received(
+                    sender.mid or "",
+                    ssrc,
+                    "audio",
+                    0,
+                    count,
+                    timestamp & 0xFFFFFFFF,
+                    False,
+                    payload,
+                    None,
+                    self._clock(),
+                    SAMPLE_RATE,
+                )
+            )
 
     def _cure(self) -> None:
         for transceiver in self._pc.getTransceivers():
@@ -413,29 +459,26 @@ class Peer:
             await asyncio.sleep(0)
 
 
-class _Quiet(MediaStreamTrack):
-    """The sender's track while nothing is said: silence, encoded once, paced to absolute deadlines."""
+class _Outbound(MediaStreamTrack):
+    """The sender's track. It never ends and never raises, for the sender would be gone for good with it."""
 
     kind = "audio"
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, source: Mixer | Silence, sent: Callable[[_Outbound, int, bytes], None]) -> None:
         super().__init__()
-        self._clock = clock
-        self._start: float | None = None
-        self._count = 0
+        self._source = source
+        self._sent = sent
+        self.count = 0
 
     async def recv(self) -> Any:
-        """Give the next 20 ms when they are due."""
+        """Give the next packet when it is due, encoded: aiortc then neither encodes nor measures levels."""
         if self.readyState != "live":
             raise MediaStreamError
-        if self._start is None:
-            self._start = self._clock()
-        due = self._start + self._count * FRAME_SAMPLES / SAMPLE_RATE
-        await asyncio.sleep(max(0.0, due - self._clock()))
-        packet: Any = av.Packet(SILENT_PACKET)
-        packet.pts = self._count * FRAME_SAMPLES
-        packet.time_base = Fraction(1, SAMPLE_RATE)
-        self._count += 1
+        timestamp, payload = await self._source.pull()
+        packet: Any = av.Packet(payload)
+        packet.pts, packet.time_base = timestamp, Fraction(1, SAMPLE_RATE)
+        self._sent(self, timestamp, payload)
+        self.count += 1
         return packet
 
 

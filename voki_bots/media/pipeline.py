@@ -181,6 +181,18 @@ class Pipeline:
         for ordered in flow.order.push(received):
             self._place(flow, ordered)
 
+    def push_local(self, segment: int, sent: Received) -> None:
+        """Take a packet that the bot itself sends; it has a track of its own, which is no sign of others."""
+        if self._closed or segment in self._over:
+            return
+        flow = self._flows.get((segment, sent.mid, sent.ssrc))
+        if flow is None or flow.ended:
+            rate = sent.clock_rate
+            flow = self._open(segment, sent.mid, sent.ssrc, sent.kind, rate, sent.arrival, local=True)
+        flow.received = sent.arrival
+        for ordered in flow.order.push(sent):
+            self._place(flow, ordered)
+
     def tick(self) -> None:
         """Do what time brings: give up missing packets, end what is over, look after the taps.
 
@@ -295,9 +307,11 @@ class Pipeline:
 
     # ------------------------------------------------------------ inside
 
-    def _open(self, segment: int, mid: str, ssrc: int, kind: str, rate: int, arrival: float) -> _Flow:
-        origin, cause = self._origin(segment, mid, kind, arrival)
-        track = Track(segment, mid, ssrc, kind)
+    def _open(
+        self, segment: int, mid: str, ssrc: int, kind: str, rate: int, arrival: float, *, local: bool = False
+    ) -> _Flow:
+        track = Track(segment, mid, ssrc, kind, local)
+        origin, cause = self._origin(track, arrival)
         timeline: Timeline[Ordered] = Timeline(rate, origin=origin, opening=cause)
         flow = self._flows[(segment, mid, ssrc)] = _Flow(track, timeline, self._patience, arrival)
         self._report(TrackStarted(track, max(origin, arrival - self._zero)))
@@ -306,9 +320,14 @@ class Pipeline:
         self._select(flow)
         return flow
 
-    def _origin(self, segment: int, mid: str, kind: str, arrival: float) -> tuple[float, GapCause]:
+    def _origin(self, track: Track, arrival: float) -> tuple[float, GapCause]:
         """Find from where a new track is accounted for: where its predecessor on the line ended, or 0."""
-        before = [f for f in self._flows.values() if f.track.kind == kind and not f.superseded]
+        segment, mid = track.segment, track.mid
+        before = [
+            f
+            for f in self._flows.values()
+            if (f.track.kind, f.track.local) == (track.kind, track.local) and not f.superseded
+        ]
         for flow in (f for f in before if (f.track.segment, f.track.mid) == (segment, mid)):
             flow.superseded = True
             end = flow.last

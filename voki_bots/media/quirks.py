@@ -14,7 +14,7 @@ from typing import Any
 
 import aioice.stun
 import structlog
-from aiortc import RTCPeerConnection, RTCRtpReceiver
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
@@ -121,12 +121,13 @@ class Pulse:
         clock: Seconds.
     """
 
-    __slots__ = ("at", "clock", "hostile")
+    __slots__ = ("at", "clock", "hostile", "rtt")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.at = clock()
         self.hostile = 0
+        self.rtt: float | None = None
 
 
 def guard(dtls: RTCDtlsTransport, pulse: Pulse) -> None:
@@ -203,6 +204,7 @@ def watch_consent(
             asked = clock()
             if await _answers(connection):
                 renewed = pulse.at = clock()
+                pulse.rtt = renewed - asked
                 due = renewed + CONSENT_SECONDS * (0.8 + 0.4 * jitter())
                 unanswered = 0
                 continue
@@ -247,6 +249,12 @@ def stream_statistics(receiver: RTCRtpReceiver) -> dict[int, Any]:
     """Give the table from which aiortc makes its receiver reports (RFC 3550 section 6.4.2)."""
     found = _touch(receiver, "_RTCRtpReceiver__remote_streams")
     return found if isinstance(found, dict) else {}
+
+
+def source_of(sender: RTCRtpSender) -> int:
+    """Give the synchronisation source of a sender; 0 if this version hides it."""
+    found = _touch(sender, "_ssrc")
+    return found if isinstance(found, int) else 0
 
 
 def router(dtls: RTCDtlsTransport) -> Any:

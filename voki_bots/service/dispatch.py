@@ -39,6 +39,7 @@ class Crew:
     rule: Rule
     plugins: Sequence[Plugin[Any]]
     archive: Path
+    speaks: bool = False
 
 
 @dataclass(slots=True)
@@ -169,6 +170,7 @@ class Dispatch:
             plugins=crew.plugins,
             archive=crew.archive,
             rule=crew.rule,
+            speaks=crew.speaks,
             metrics=lambda plugin: self._telemetry.of(crew.name, tenant, plugin),
         )
         try:

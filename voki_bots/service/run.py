@@ -97,7 +97,7 @@ async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) ->
                     f"{type(error).__name__}: {error}",
                     plugin=plugin.name,
                 ) from error
-        yield Crew(bot.name, bot.rule, plugins, archive)
+        yield Crew(bot.name, bot.rule, plugins, archive, speaks=bot.speaks)
 
 
 class Service:

@@ -306,6 +306,7 @@ class Sim:
                 plugins=plugins,
                 archive=wanted or self.directory,
                 rule=bot.rule,
+                speaks=bot.speaks,
             )
             yield await stack.enter_async_context(session)
 

@@ -50,7 +50,7 @@ class Recorder(Plugin[RecorderSettings]):
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
         """Write until the call ends; then close the files and name them by who was on them."""
         files = TrackFiles(call)
-        listening = call.packets(files, of="all")
+        listening = call.packets(files, of=("all", "bot"))
         try:
             yield
         finally:
