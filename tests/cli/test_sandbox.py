@@ -45,3 +45,10 @@ def test_a_wrong_switch_is_one_sentence(voki_bots: Any, switch: str) -> None:
         "error: --switch:",
         False,
     )
+
+
+def test_an_unknown_release_of_phoenix_is_one_sentence(voki_bots: Any) -> None:
+    """The option and what it may be are named."""
+    said = voki_bots("sandbox", "--phoenix", "2.0")
+    expected = "error: --phoenix: expected one of 1.7, 1.8, got '2.0'\n"
+    assert (said.exit_code, said.stderr) == (2, expected)
