@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,3 +143,15 @@ def test_audio_and_gaps_make_up_the_whole_call(
         at = end
     assert at == timeline.cursor == max(at, round(now * 48_000))
     assert timeline.audio == sum(o.duration for o in out if isinstance(o, Placed))
+
+
+@pytest.mark.parametrize("speed", [1.3, 2.0, 5.0, 50.0])
+def test_a_burst_may_come_slowly(speed: float) -> None:
+    """After a stall the backlog may come little by little; its timestamps are right, so nothing moves."""
+    packets = []
+    for number in range(400):
+        caught_up = 2.8 + (number - 100) * 0.02 / speed
+        arrival = max(number * 0.02, caught_up) if number >= 100 else number * 0.02
+        packets.append((arrival, number * TICKS, 0))
+    gaps, starts = run(packets, 8.0)
+    assert (gaps, starts) == ([], [n * TICKS for n in range(400)])

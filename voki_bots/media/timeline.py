@@ -20,8 +20,14 @@ T = TypeVar("T")
 BURST_SECONDS = 0.6
 """A packet this much later than its place is either a burst after a stall or a sender that stood still."""
 
-DECISION_SECONDS = 0.1
-"""How long packets are held back to tell the two apart, and to find the place of the first."""
+DECISION_SECONDS = 0.5
+"""How long packets are held back to tell the two apart: a burst may come slowly where a machine is busy."""
+
+CAUGHT_UP_SECONDS = 0.1
+"""Media that arrive so much faster than they last are a burst; ordinary jitter over the decision is less."""
+
+FIRST_SECONDS = 0.1
+"""How long the first packets of all are held back to find their place."""
 
 AHEAD_SECONDS = 1.0
 """A packet cannot arrive before it was spoken: this much too early means that the timestamps jumped."""
@@ -81,6 +87,8 @@ class Timeline(Generic[T]):
         self.overlapped = 0
         self._opening: GapCause | None = opening
         self._offset: int | None = None
+        self._late = BURST_SECONDS * rate
+        self._ahead = -AHEAD_SECONDS * rate
         self._held: GapCause | None = None
         self._released: tuple[int, GapCause] | None = None
         self._waiting: list[_Waiting[T]] = []
@@ -128,6 +136,36 @@ class Timeline(Generic[T]):
         if behind < -AHEAD_SECONDS * self.rate:
             self._anchor(timestamp, at)
         return self._settle(entry)
+
+    def follow(self, timestamp: int, duration: int, arrival: float) -> int | None:
+        """Place what directly follows the last item, in time and on its way: the usual case.
+
+        Args:
+            timestamp: RTP timestamp as it came, 32 bits.
+            duration: Ticks that it lasts; not 0.
+            arrival: Seconds of call time.
+
+        Returns:
+            Ticks of call time at which it starts; None if it must be given to `place`.
+        """
+        start = self.cursor
+        if self._offset is None or self._held is not None or self._waiting or self._released is not None:
+            return None
+        behind = arrival * self.rate - start
+        if (
+            (start - self._offset) & 0xFFFFFFFF != timestamp
+            or not self._ahead <= behind <= self._late
+            or self._opening is not None
+        ):
+            return None
+        self.cursor = start + duration
+        self.audio += duration
+        return start
+
+    @property
+    def offset(self) -> int:
+        """Call time minus timestamp, in ticks, of what was placed last."""
+        return self._offset or 0
 
     def tick(self, now: float) -> list[Placed[T] | Gap]:
         """Give what was held back long enough; `now` is seconds of call time."""
@@ -177,7 +215,8 @@ class Timeline(Generic[T]):
         self.anchors += 1
 
     def _judge(self, at: int) -> list[Placed[T] | Gap]:
-        if at - self._waiting[0].arrival >= DECISION_SECONDS * self.rate or len(self._waiting) > 100:
+        patience = FIRST_SECONDS if self._offset is None else DECISION_SECONDS
+        if at - self._waiting[0].arrival >= patience * self.rate or len(self._waiting) > 100:
             return self._decide()
         return []
 
@@ -199,7 +238,7 @@ class Timeline(Generic[T]):
         media = last.timestamp + last.duration - first.timestamp
         arrived = last.arrival - first.arrival
         late = first.arrival - (first.timestamp + self._offset) > BURST_SECONDS * self.rate
-        if late and media - arrived <= 2 * DECISION_SECONDS * self.rate:
+        if late and media - arrived <= CAUGHT_UP_SECONDS * self.rate:
             self._anchor(first.timestamp, first.arrival)
         out: list[Placed[T] | Gap] = []
         for entry in waiting:
