@@ -22,7 +22,7 @@ from voki_bots.media.containers import (
     read_opus,
     read_tags,
 )
-from voki_bots.media.opus import Encoder
+from voki_bots.media.opus import SILENT_PACKET, Encoder
 
 
 def tone(seconds: float, hertz: float = 440.0, rate: int = 48_000) -> np.ndarray:
@@ -183,3 +183,18 @@ def test_wav_is_readable_after_each_flush(tmp_path: Path) -> None:
         decoded = sum(frame.samples for frame in container.decode(audio=0))
     writer.close()
     assert decoded == 16_000
+
+
+def test_one_damaged_page_loses_no_other(tmp_path: Path) -> None:
+    """A flipped bit costs the packets of its page; those before and after are read, at their places."""
+    writer = OggOpusWriter(tmp_path / "a.opus")
+    for number in range(150):
+        writer.write(SILENT_PACKET, number * 960, 960)
+        if number % 50 == 49:
+            writer.flush()
+    writer.close()
+    content = bytearray((tmp_path / "a.opus").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.opus").write_bytes(content)
+    expected = [*range(50), *range(100, 150)]
+    assert [at for at, _ in read_opus(tmp_path / "a.opus")] == [number * 960 for number in expected]

@@ -6,11 +6,13 @@ out here and not by a muxer library, because a page must end where *we* flush an
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,8 @@ from voki_bots.units import SAMPLE_RATE
 _PAGE = struct.Struct("<4sBBqIIIB")
 _FIRST, _LAST = 0x02, 0x04
 _MAX_SEGMENTS = 255
+_LARGEST_PAGE = _PAGE.size + 255 + 255 * 255
+_READ = 1 << 16
 _REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
@@ -178,32 +182,60 @@ def _comments(tags: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _pages(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield granule position and packets of each whole, sound page; a torn last page is left out."""
-    at = 0
-    while at + _PAGE.size <= len(data):
-        magic, _, _, granule, _, _, checksum, count = _PAGE.unpack_from(data, at)
-        body = at + _PAGE.size + count
-        lacing = data[at + _PAGE.size : body]
-        end = body + sum(lacing)
-        if magic != b"OggS" or len(lacing) < count or end > len(data):
+def _pages(file: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield granule position and packets of each whole, sound page, holding no more than two in memory.
+
+    A page that is damaged, or torn at the end, is left out; reading goes on at the next one.
+    """
+    held = b""
+    while True:
+        more = file.read(_READ) if len(held) < _LARGEST_PAGE else b""
+        held += more
+        size, page = _first_page(held)
+        if page is not None:
+            yield page
+        elif size == 0 and not more:
             return
-        if ogg_checksum(data[at : at + 22] + bytes(4) + data[at + 26 : end]) != checksum:
-            return
-        packets, size = [], 0
-        for value in lacing:
-            size += value
-            if value < 255:
-                packets.append(data[body : body + size])
-                body, size = body + size, 0
-        yield granule, packets
-        at = end
+        held = held[size:]
 
 
-def read_opus(path: Path) -> list[tuple[int, bytes]]:
-    """Read the packets of an Ogg/Opus file of ours, also of one that a kill left without an end.
+def _first_page(data: bytes) -> tuple[int, tuple[int, list[bytes]] | None]:
+    """Parse the page at the beginning of `data`.
 
     Returns:
+        How many bytes are done with, and the page. Without a sound page there, the bytes up to where the
+        next may begin; 0 if more bytes are needed to tell.
+    """
+    if len(data) < _PAGE.size:
+        return 0, None
+    magic, _, _, granule, _, _, checksum, count = _PAGE.unpack_from(data)
+    if magic == b"OggS":
+        body = _PAGE.size + count
+        lacing = data[_PAGE.size : body]
+        end = body + sum(lacing)
+        if len(lacing) == count and end <= len(data):
+            if ogg_checksum(data[:22] + bytes(4) + data[26:end]) == checksum:
+                return end, (granule, _packets_of(data, body, lacing))
+        elif len(data) < _LARGEST_PAGE and data.find(b"OggS", 4) < 0:
+            return 0, None
+    found = data.find(b"OggS", 1)
+    return (found if found > 0 else len(data) - 3), None
+
+
+def _packets_of(data: bytes, at: int, lacing: bytes) -> list[bytes]:
+    packets, size = [], 0
+    for value in lacing:
+        size += value
+        if value < 255:
+            packets.append(data[at : at + size])
+            at, size = at + size, 0
+    return packets
+
+
+def opus_packets(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Read the packets of an Ogg/Opus file of ours one by one, also of one that a kill left without an end.
+
+    Yields:
         For each packet its timestamp in samples at 48 kHz and its payload.
 
     Raises:
@@ -211,22 +243,30 @@ def read_opus(path: Path) -> list[tuple[int, bytes]]:
     """
     from voki_bots.media.opus import packet_ticks
 
-    pages = list(_pages(path.read_bytes()))
-    if not pages or not pages[0][1] or not pages[0][1][0].startswith(b"OpusHead"):
-        raise ValueError(f"{path} is no Ogg/Opus file")
-    found: list[tuple[int, bytes]] = []
-    for granule, packets in pages[2:]:
-        durations = [packet_ticks(p) for p in packets]
-        at = granule - sum(durations)
-        for payload, duration in zip(packets, durations, strict=True):
-            found.append((at, payload))
-            at += duration
-    return found
+    with path.open("rb") as file:
+        pages = _pages(file)
+        _, head = next(pages, (0, []))
+        if not head or not head[0].startswith(b"OpusHead"):
+            raise ValueError(f"{path} is no Ogg/Opus file")
+        for granule, packets in pages:
+            if packets and packets[0].startswith(b"OpusTags"):
+                continue
+            durations = [packet_ticks(p) for p in packets]
+            at = granule - sum(durations)
+            for payload, duration in zip(packets, durations, strict=True):
+                yield at, payload
+                at += duration
+
+
+def read_opus(path: Path) -> list[tuple[int, bytes]]:
+    """Read all packets of an Ogg/Opus file of ours; see `opus_packets`."""
+    return list(opus_packets(path))
 
 
 def read_tags(path: Path) -> dict[str, str]:
     """Read the comments of an Ogg/Opus file of ours; ValueError if it has none."""
-    pages = list(_pages(path.read_bytes()[:131_072]))
+    with path.open("rb") as file:
+        pages = list(itertools.islice(_pages(file), 2))
     if len(pages) < 2 or not pages[1][1] or not pages[1][1][0].startswith(b"OpusTags"):
         raise ValueError(f"{path} has no comment header")
     body = pages[1][1][0]
