@@ -171,6 +171,7 @@ class Peer:
             NegotiationError: If the connection is in no state to offer.
             IceError: If only TURN may be used and no TURN server gave us an address.
         """
+        since = self._clock()
         try:
             have = [t.kind for t in self._pc.getTransceivers()]
             for kind, count in (("audio", audio_lines), ("video", video_lines)):
@@ -182,7 +183,7 @@ class Peer:
             await self._whole(self._pc.setLocalDescription(await self._pc.createOffer()))
         except FOREIGN as error:
             raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
-        self._check_gathered()
+        await self._check_gathered(since)
         text = self._pc.localDescription.sdp
         self._offered = sdp.parse(text, "offer")
         return sdp.presentable(text)
@@ -201,6 +202,7 @@ class Peer:
         rejected = {s.mid for s in offer.sections if s.rejected or not s.usable}
         if self._ufrag is None and len(rejected) == len(offer.sections):
             raise NegotiationError("the far end's offer has no line that we can use", step="offer")
+        since = self._clock()
         try:
             await self._whole(self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "offer")))
             self._direct(mine)
@@ -211,7 +213,7 @@ class Peer:
             raise NegotiationError(
                 f"the far end's offer cannot be answered: {_short(error)}", step="offer"
             ) from error
-        self._check_gathered()
+        await self._check_gathered(since)
         await self._flush_early(offer)
         return sdp.presentable(self._pc.localDescription.sdp, offer, rejected)
 
@@ -402,13 +404,17 @@ class Peer:
             quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)
         self._intake.attach(self._pc)
 
-    def _check_gathered(self) -> None:
+    async def _check_gathered(self, since: float) -> None:
         """Say what aiortc keeps to itself: that a TURN server did not answer, or refused us."""
         kinds = {c.candidate.partition(" typ ")[2].partition(" ")[0] for c in self.local_candidates()}
-        if self._relay_only and "relay" not in kinds:
-            raise IceError("no TURN server gave us an address, and only TURN may be used", state=self.state)
-        if self._turn and "relay" not in kinds:
-            _log.warning("turn_unavailable", segment=self.segment)
+        transceivers = self._pc.getTransceivers()
+        wanted, self._turn = self._turn or self._relay_only, False  # asked once: gathering happens once
+        if "relay" in kinds or not wanted or not transceivers:
+            return
+        why = await quirks.turn_trouble(transceivers[0].receiver.transport, self._clock() - since)
+        if self._relay_only:
+            raise IceError(f"only TURN may be used, and there is no address: {why}", state=self.state)
+        _log.warning("turn_unavailable", segment=self.segment, why=why)
 
     def _same_transport(self, mine: sdp.Description, step: str) -> None:
         ufrag = mine.sections[0].ufrag

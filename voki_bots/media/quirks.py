@@ -8,11 +8,13 @@ once per process and the call goes on without that cure. Written against aiortc 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aioice.stun
+import aioice.turn
 import structlog
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -31,6 +33,9 @@ MAX_DATAGRAM = 1500
 CONSENT_SECONDS = 5.0
 CONSENT_EXPIRES = 30.0
 QUIET_SECONDS = 1.0
+TURN_SECONDS = 2.0
+GATHER_SECONDS = 4.5
+"""A little less than aioice gives the servers to answer."""
 
 FOREIGN = (
     ValueError,
@@ -230,6 +235,43 @@ async def _answers(connection: Any) -> bool:
             continue
         return True
     return False
+
+
+async def turn_trouble(dtls: RTCDtlsTransport, took: float) -> str:
+    """Say why a TURN server gave no address, which aioice keeps to itself, by asking it once more.
+
+    Args:
+        dtls: Whose ICE connection has gathered.
+        took: How many seconds that was; if they all went by, the server is not asked again.
+    """
+    connection = _touch(dtls.transport, "_connection")
+    server = getattr(connection, "turn_server", None)
+    if server is None:
+        return "no TURN server can be used"
+    over = "tls" if connection.turn_ssl else connection.turn_transport
+    name = f"the TURN server {server[0]}:{server[1]}/{over}"
+    if took >= GATHER_SECONDS:
+        return f"{name} did not answer"
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            allocated, _ = await aioice.turn.create_turn_endpoint(
+                asyncio.DatagramProtocol,
+                server_addr=server,
+                username=connection.turn_username,
+                password=connection.turn_password,
+                ssl=connection.turn_ssl or None,
+                transport=connection.turn_transport,
+            )
+    except aioice.stun.TransactionFailed as error:
+        return f"{name} refused us with error {error.response.error_code} (RFC 8656 section 18)"
+    except (TimeoutError, aioice.stun.TransactionTimeout):
+        return f"{name} did not answer"
+    except ssl.SSLError:
+        return f"{name} has no certificate that we trust"
+    except FOREIGN as error:
+        return f"{name} cannot be reached ({type(error).__name__})"
+    allocated.close()
+    return f"{name} gave one at the second attempt"
 
 
 def leave_encoded(receiver: RTCRtpReceiver) -> None:
