@@ -70,6 +70,15 @@ async def test_sign_ins_may_be_limited(world):
     assert world.status == 429
 
 
+@pytest.mark.parametrize(("said", "expected"), [(True, "60"), (False, None)])
+async def test_a_limit_may_say_how_long_to_wait(world, said, expected):
+    """With `retry_after` the 429 carries the header, without it nothing."""
+    await world.start(auth_limit=1, retry_after=said)
+    await login(world)
+    async with world.http.post("/api/auth/login", json={}) as refused:
+        assert (refused.status, refused.headers.get("Retry-After")) == (429, expected)
+
+
 @pytest.mark.parametrize("headers", [{"X-Tenant": "other"}, {"Authorization": "Bearer x.y.z"}])
 async def test_token_and_tenant_must_fit(world, headers):
     """A foreign tenant or token is 401."""

@@ -23,6 +23,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tenant", default="sandbox")
     parser.add_argument("--access-life", type=float, default=900.0, help="seconds an access token lives")
     parser.add_argument("--auth-limit", type=int, default=None, help="sign-in requests a minute")
+    parser.add_argument("--retry-after", action="store_true", help="a refused sign-in says how long to wait")
     parser.add_argument("--rotate-refresh", action="store_true", help="each refresh token is good once")
     parser.add_argument("--phoenix", default="1.8", choices=tuple(RELEASES), help="the release to act like")
     parser.add_argument(
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tenant=given.tenant,
             access_life=given.access_life,
             auth_limit=given.auth_limit,
+            retry_after=given.retry_after,
             rotate_refresh=given.rotate_refresh,
             phoenix=given.phoenix,
             adapter=given.adapter,

@@ -121,6 +121,7 @@ class SandboxOptions:
         refresh_life: Seconds that a refresh token lives (Voki: 7 days).
         rotate_refresh: Each refresh gives a new refresh token and ends the old one.
         auth_limit: Requests a minute to ``/api/auth/*``, or None for no limit (Voki: 5).
+        retry_after: A 429 says in ``Retry-After`` for how long.
         phoenix: The release of Phoenix whose ways the sockets have: one of `RELEASES`.
         adapter: The web server below it: one of `ADAPTERS`.
         expiry_code: Close code of a socket whose token ended, if not the release's own.
@@ -146,6 +147,7 @@ class SandboxOptions:
     refresh_life: float = 7 * 86_400.0
     rotate_refresh: bool = False
     auth_limit: int | None = None
+    retry_after: bool = False
     phoenix: str = "1.8"
     adapter: str = "bandit"
     expiry_code: int | None = None

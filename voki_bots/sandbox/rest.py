@@ -90,7 +90,11 @@ class Rest:
         while self._sign_ins and self._sign_ins[0] <= now - 60:
             self._sign_ins.popleft()
         if limit is not None and len(self._sign_ins) >= limit:
-            return _problem(429, "Too many requests")
+            refused = _problem(429, "Too many requests")
+            if self._platform.options.retry_after:
+                left = self._sign_ins[0] + 60 - now if self._sign_ins else 60.0
+                refused.headers["Retry-After"] = str(math.ceil(left))
+            return refused
         self._sign_ins.append(now)
         return None
 
