@@ -461,6 +461,8 @@ class Peer:
         # What was still connecting notices at its next turn, 20 ms later at most.
         while self._connecting:
             await asyncio.wait(set(self._connecting))
+        for dtls in {t.receiver.transport for t in self._pc.getTransceivers()}:
+            await quirks.end_consent(dtls)
         for _ in range(3):
             await asyncio.sleep(0)
 

@@ -224,6 +224,14 @@ def watch_consent(
     connection.query_consent = watch
 
 
+async def end_consent(dtls: RTCDtlsTransport) -> None:
+    """End the asking for consent, which aioice begins even if the connection was closed while it was made."""
+    task = getattr(getattr(dtls.transport, "_connection", None), "_query_consent_task", None)
+    if isinstance(task, asyncio.Task) and not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def _answers(connection: Any) -> bool:
     """Ask the far end once over the nominated pair (RFC 7675 section 5.1); wait half a second."""
     for pair in list(connection._nominated.values()):
