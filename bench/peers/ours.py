@@ -20,6 +20,8 @@ TICK = 0.05
 class Ogg:
     """The recorder's sink without its names."""
 
+    pace = 0.1
+
     def __init__(self, path: Any) -> None:
         self.packets = 0
         self._path = path

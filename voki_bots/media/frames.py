@@ -79,6 +79,9 @@ class Sink(Protocol[T_contra]):
 
     It is called from its plugin's own thread, never from the event loop: it may block for a moment, write
     a file, or call a C library. One that raises or stalls is detached; nothing else notices.
+
+    A sink that is in no hurry may have an attribute ``pace``: seconds, at most 0.2, that items may wait for
+    each other before the thread is woken. Fewer wake-ups cost less.
     """
 
     def write(self, item: T_contra) -> None:

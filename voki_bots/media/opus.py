@@ -42,6 +42,9 @@ _SET_BITRATE, _SET_INBAND_FEC, _SET_PACKET_LOSS, _SET_DTX = 4002, 4012, 4014, 40
 _SILK_TICKS = (480, 960, 1920, 2880)
 _HYBRID_TICKS = (480, 960)
 _CELT_TICKS = (120, 240, 480, 960)
+_FRAME_TICKS = _SILK_TICKS * 3 + _HYBRID_TICKS * 2 + _CELT_TICKS * 4
+_PACKET_TICKS = tuple(ticks * frames for ticks in _FRAME_TICKS for frames in (1, 2, 2, -1) * 2)
+"""By first byte; negative, for one frame, where the second byte counts the frames."""
 
 
 def packet_ticks(payload: bytes) -> int:
@@ -51,18 +54,11 @@ def packet_ticks(payload: bytes) -> int:
     """
     if not payload:
         return 0
-    toc = payload[0]
-    config = toc >> 3
-    if config < 12:
-        ticks = _SILK_TICKS[config & 3]
-    elif config < 16:
-        ticks = _HYBRID_TICKS[config & 1]
-    else:
-        ticks = _CELT_TICKS[config & 3]
-    code = toc & 3
-    count = (1, 2, 2, payload[1] & 0x3F if len(payload) > 1 else 0)[code]
-    total = ticks * count
-    return total if total <= MAX_SECONDS * SAMPLE_RATE else 0
+    ticks = _PACKET_TICKS[payload[0]]
+    if ticks > 0:
+        return ticks
+    count = payload[1] & 0x3F if len(payload) > 1 else 0
+    return -ticks * count if -ticks * count <= MAX_SECONDS * SAMPLE_RATE else 0
 
 
 def _places() -> list[str]:

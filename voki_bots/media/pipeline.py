@@ -49,7 +49,7 @@ class _Flow:
         self.track = track
         self.timeline = timeline
         self.order = Reorder(patience)
-        self.unwrap = Unwrapper(TIMESTAMP_BITS).unwrap
+        self.unwrap = Unwrapper(TIMESTAMP_BITS)
         self.sinks: list[Subscription] = []
         self.received = now
         self.level: int | None = None
@@ -178,6 +178,8 @@ class Pipeline:
         flow.received = received.arrival
         if received.level is not None:
             flow.level = received.level
+        if self._follows(flow, received):
+            return
         for ordered in flow.order.push(received):
             self._place(flow, ordered)
 
@@ -340,6 +342,26 @@ class Pipeline:
             return flow.last, cause or GapCause.REDIAL
         return 0.0, GapCause.LATE_JOIN
 
+    def _follows(self, flow: _Flow, came: Received) -> bool:
+        """Take a packet that is the next in sequence and time, as nearly all are; the way around is long."""
+        timeline = flow.timeline
+        ticks = packet_ticks(came.payload)
+        if not ticks or flow.track.kind != "audio" or flow.carried or not flow.order.ready(came.sequence):
+            return False
+        start = timeline.follow(came.timestamp, ticks, came.arrival - self._zero)
+        if start is None:
+            return False
+        sequence = flow.order.follow()
+        timestamp = flow.unwrap.last = start - timeline.offset
+        if flow.sinks:
+            at = start / timeline.rate
+            packet = Packet(
+                flow.track, came.payload, timestamp, sequence, at, ticks, came.arrival, came.level
+            )
+            for subscription in flow.sinks:
+                subscription.tap.put(packet)
+        return True
+
     def _place(self, flow: _Flow, ordered: Ordered) -> None:
         packet = ordered.packet
         video = flow.track.kind != "audio"
@@ -348,7 +370,7 @@ class Pipeline:
             flow.carried += ordered.lost
             return
         lost, flow.carried = flow.carried + ordered.lost, 0
-        timestamp = ordered.timestamp = flow.unwrap(packet.timestamp)
+        timestamp = ordered.timestamp = flow.unwrap.unwrap(packet.timestamp)
         arrival = packet.arrival - self._zero
         if not video:
             new = ordered.restarted

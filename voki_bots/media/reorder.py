@@ -82,6 +82,17 @@ class Reorder:
             return self._skip()
         return self._run()
 
+    def ready(self, sequence: int) -> bool:
+        """Say whether a number is the very next and nothing is held: the usual case."""
+        return self._next is not None and not self._held and sequence == self._next & 0xFFFF
+
+    def follow(self) -> int:
+        """Count the packet for which it was `ready`; give its unwrapped number."""
+        assert self._next is not None
+        self._stray = None
+        self._next += 1
+        return self._next - 1
+
     def tick(self, now: float) -> list[Ordered]:
         """Give what has waited long enough; `now` is of the clock that stamps arrivals."""
         ready: list[Ordered] = []

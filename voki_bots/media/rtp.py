@@ -107,16 +107,16 @@ class Unwrapper:
     stream by a day (RFC 3550 appendix A.1 extends sequence numbers in the same way).
     """
 
-    __slots__ = ("_bits", "_last")
+    __slots__ = ("_bits", "last")
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
-        self._last: int | None = None
+        self.last: int | None = None
 
     def unwrap(self, value: int) -> int:
         """Give the unwrapped value nearest to the last one; the first is given as it is."""
-        if self._last is None:
-            self._last = value
+        if self.last is None:
+            self.last = value
         else:
-            self._last += distance(value, self._last & ((1 << self._bits) - 1), self._bits)
-        return self._last
+            self.last += distance(value, self.last & ((1 << self._bits) - 1), self._bits)
+        return self.last

@@ -22,10 +22,13 @@ from voki_bots.media.frames import Sink
 
 _log = structlog.get_logger(__name__)
 
-PACE_SECONDS = 0.02
-"""The thread is woken at most this often: items come in handfuls, and a wake-up costs more than an item."""
+PACE_SECONDS = 0.018
+"""The thread is woken at most this often: items come in handfuls, and a wake-up costs more than an item.
 
-FLUSH_SECONDS = 1.0
+It is a little less than the receive tick, so that it keeps step with it. A sink may ask for longer."""
+
+MAX_PACE_SECONDS = 0.2
+FLUSH_SECONDS = 0.8
 IDLE_SECONDS = 0.15
 TURN_SECONDS = 0.25
 BUDGET_SECONDS = 5.0
@@ -79,6 +82,7 @@ class Lane:
         self._thread: threading.Thread | None = None
         self._generation = 0
         self._busy: tuple[Tap, float] | None = None
+        self.awake = False
 
     @classmethod
     def of(cls, name: str) -> Lane:
@@ -87,6 +91,7 @@ class Lane:
 
     def wake(self) -> None:
         """Say that there is something to do; cheap if that is known already."""
+        self.awake = True
         if not self._wake.is_set():
             self._wake.set()
 
@@ -145,7 +150,10 @@ class Lane:
             # A stage holds back unfinished batches, which time alone must bring out.
             staged = any(tap.stage is not None for tap in self._taps)
             self._wake.wait(IDLE_SECONDS if staged else FLUSH_SECONDS)
+            began = self.clock()
+            # In this order: what is put in between is either seen in this turn or wakes the next one.
             self._wake.clear()
+            self.awake = False
             with self._lock:
                 if generation != self._generation:
                     return
@@ -158,7 +166,8 @@ class Lane:
                 if generation != self._generation:
                     return
                 self._busy = None
-            time.sleep(PACE_SECONDS)
+            pace = min((tap.pace for tap in taps), default=PACE_SECONDS)
+            time.sleep(max(0.001, began + pace - self.clock()))
 
 
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Lane]] = WeakKeyDictionary()
@@ -204,6 +213,7 @@ class Tap:
         self.dropped = 0
         self.failure: BaseException | None = None
         self._sink: Any = sink if hasattr(sink, "write") else _Function(sink)
+        self.pace = max(PACE_SECONDS, min(MAX_PACE_SECONDS, getattr(sink, "pace", PACE_SECONDS)))
         self._limit = limit
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
@@ -228,11 +238,14 @@ class Tap:
         if len(self._items) >= self._limit:
             self._drop()
         self._items.append(item)
-        self.lane.wake()
+        if not self.lane.awake:
+            self.lane.wake()
 
     def take_dropped(self) -> Counter[Track]:
         """Give what was dropped of each track since the last time."""
-        found, self._drops = self._drops, Counter()
+        found = self._drops
+        if found:
+            self._drops = Counter()
         return found
 
     async def drain(self) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 from voki_bots import Attendance, FileWriteError, OggOpusWriter, Packet, Track
 from voki_bots_recorder.names import FOLDER, Names
 
+PACE = 0.1
+"""Seconds that packets may wait for each other; a file is in no hurry."""
+
 CLOCK = 48_000
 """Ticks a second in an Ogg/Opus file (RFC 7845 section 4)."""
 
@@ -33,6 +36,8 @@ class TrackFiles:
     A file that cannot be written ends, and is told; the others go on. When none is left the error is
     raised, which detaches the recorder from this call.
     """
+
+    pace = PACE
 
     def __init__(self, call: Attendance) -> None:
         self.closed = asyncio.Event()
