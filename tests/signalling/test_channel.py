@@ -18,7 +18,8 @@ from voki_bots.errors import (
     ReplyTimeoutError,
     SignallingError,
 )
-from voki_bots.signalling.channel import MAX_BUFFER, Connection
+from voki_bots.signalling.channel import Connection
+from voki_bots.signalling.life import MAX_BUFFER
 from voki_bots.signalling.membership import (
     Closed,
     Errored,

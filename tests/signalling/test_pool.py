@@ -182,6 +182,40 @@ async def test_leaving_while_moving_leaves_both(far: Any) -> None:
         assert [event async for event in channel] == [Closed("left")]
 
 
+async def test_a_call_that_is_being_left_is_left(far: Any) -> None:
+    """Though its socket is replaced before the platform has answered."""
+    far.answer = lambda message: None if message[3] == "phx_leave" else ("ok", {})
+    async with pool(far.url) as sockets:
+        channel = await joined(sockets, "call:1")
+        leaving = asyncio.create_task(channel.leave())
+        await until(lambda: far.sent("phx_leave"))
+        await sockets.renew()
+        async with asyncio.timeout(0.5):
+            await leaving
+        assert [event async for event in channel] == [Closed("left")]
+
+
+async def test_a_channel_that_is_not_joined_yet_joins_the_new_socket(far: Any) -> None:
+    """Once."""
+    async with pool(far.url) as sockets:
+        channel = sockets.channel("call:1")
+        await sockets.renew()
+        await channel.join()
+    assert len(far.sent("phx_join")) == 1
+
+
+async def test_a_join_that_is_under_way_is_made_again(far: Any) -> None:
+    """And whoever waits for it waits on."""
+    far.answer = lambda message: None if len(far.sent("phx_join")) == 1 else ("ok", {})
+    async with pool(far.url) as sockets:
+        channel = sockets.channel("call:1")
+        joining = asyncio.create_task(channel.join())
+        await until(lambda: far.sent("phx_join"))
+        await sockets.renew()
+        async with asyncio.timeout(0.5):
+            await joining
+
+
 async def test_renewing_twice_at_once_moves_one_after_the_other(far: Any) -> None:
     """Each channel is where it can be used."""
     async with pool(far.url) as sockets:

@@ -145,11 +145,13 @@ class SocketPool:
             return
         self._lines[self._lines.index(line)] = fresh
         moving = [channel for channel in old.channels if channel.topic.startswith(OVERLAPPING)]
-        await asyncio.gather(*(old.overtake(channel, fresh.socket) for channel in moving if channel.joined))
+        await asyncio.gather(
+            *(old.board.overtake(channel, fresh.socket.board) for channel in moving if channel.joined)
+        )
         rest = old.channels
-        old.hand_over(rest, fresh.socket, "the socket is replaced for a fresh token")
+        old.board.hand_over(rest, fresh.socket.board, "the socket is replaced for a fresh token")
         line.ending.set()
         assert line.task is not None
         await asyncio.wait({line.task})
-        fresh.socket.rejoin()
+        fresh.socket.board.rejoin()
         _log.info("socket.replaced", overlapping=len(moving), broken=len(rest))

@@ -1,4 +1,4 @@
-"""Who waits for which answer: tickets, and pushes by the ref of what was sent. Sans-IO.
+"""What is sent, under which ref, and who waits for which answer. Sans-IO.
 
 Replies are matched by ref alone. Nothing stays here for longer than its deadline.
 """
@@ -8,7 +8,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from voki_bots.errors import ConnectionLostError, ReplyTimeoutError, SignallingError
+from voki_bots.signalling import wire
 from voki_bots.signalling.membership import Push, Reply, Settled, Subscription
+from voki_bots.signalling.wire import Message
+
+
+class Outbox:
+    """What is to be written to the socket. Refs are counted across reconnects (phoenix.js does so too)."""
+
+    def __init__(self) -> None:
+        self.version = wire.V2
+        self._refs = 0
+        self._frames: list[str | bytes] = []
+
+    def write(self, join_ref: str | None, topic: str, event: str, payload: object) -> str:
+        """Write a message; returns its ref.
+
+        Raises:
+            ProtocolError: It cannot be written.
+        """
+        self._refs += 1
+        ref = str(self._refs)
+        self._frames.append(wire.encode(Message(join_ref, ref, topic, event, payload), self.version))
+        return ref
+
+    def write_join(self, topic: str, params: object) -> str:
+        """Write a join, whose ref is its join_ref too."""
+        return self.write(str(self._refs + 1), topic, wire.JOIN, params)
+
+    def take(self) -> list[str | bytes]:
+        """Take what was written."""
+        frames, self._frames = self._frames, []
+        return frames
 
 
 class Replies:

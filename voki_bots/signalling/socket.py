@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from random import Random
 from types import TracebackType
-from typing import Self, assert_never
+from typing import Self
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,7 +23,6 @@ from voki_bots.errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectionLostError,
-    ProtocolError,
     SignallingError,
     VokiError,
 )
@@ -33,17 +32,12 @@ from voki_bots.signalling.membership import (
     ChannelEvent,
     Closed,
     Errored,
-    Happened,
-    HeartbeatMissed,
     Joined,
-    Noticed,
     Received,
     Reply,
-    Settled,
-    Subscription,
 )
-from voki_bots.signalling.overlap import Overlap
 from voki_bots.signalling.payloads import documented
+from voki_bots.signalling.switchboard import Switchboard
 from voki_bots.signalling.topic import Channel
 
 __all__ = ["Channel", "ChannelEvent", "Closed", "Errored", "Joined", "Received", "Reply", "Socket"]
@@ -98,16 +92,12 @@ class Socket:
         )
         self._token = token
         self._timeout = timeout
-        self._permitted = permitted
-        self._max_events = max_events
         self._connection = Connection(
             heartbeat=heartbeat,
             timeout=timeout,
             rejoin=backoff,
             spread=lambda delay: delay * random.uniform(0.8, 1.2),
         )
-        self._channels: dict[Subscription, Channel] = {}
-        self._futures: dict[int, asyncio.Future[Reply]] = {}
         self._openings: set[asyncio.Future[None]] = set()
         self._verdict: asyncio.Future[VokiError] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,7 +107,16 @@ class Socket:
         self._hang_up = asyncio.Event()  # this connection is to end
         self._spare: str | None = None  # a token fetched ahead by replace()
         self._exited = False
-        self._notices: set[str] = set()
+        self.board = Switchboard(
+            self._connection,
+            clock=self._now,
+            permitted=permitted,
+            max_events=max_events,
+            check=self.check,
+            stirred=self._stirred.set,
+            written=self._outbox.set,
+            hang_up=self._hang_up.set,
+        )
         # websockets writes the address, and so the token, into its log lines of level DEBUG
         self._foreign_log = logging.Logger("voki_bots.signalling.websockets", level=logging.WARNING)
         self._foreign_log.addHandler(logging.NullHandler())
@@ -134,7 +133,7 @@ class Socket:
     ) -> None:
         self._exited = True
         self._connection.close("the socket was closed", self._now())
-        self._deliver()
+        self.board.deliver()
         self._fail_openings(ConnectionLostError("the socket was closed"))
         for task in self._tasks:
             task.cancel()
@@ -149,7 +148,7 @@ class Socket:
     @property
     def channels(self) -> list[Channel]:
         """The channels that were made and have not closed."""
-        return list(self._channels.values())
+        return self.board.channels
 
     async def connected(self) -> None:
         """Wait until the connection is open.
@@ -176,9 +175,7 @@ class Socket:
         if not callable(params):
             fixed = dict(params or {})
             params = lambda: fixed  # noqa: E731 - a closure over a copy, so that later changes do not matter
-        subscription = self._connection.subscribe(topic, params)
-        self._channels[subscription] = channel = Channel(self, subscription, self._max_events)
-        return channel
+        return self.board.channel(topic, params)
 
     async def failed(self) -> VokiError:
         """Wait until the socket gives up for good, and say why: AuthenticationError or ConfigurationError."""
@@ -204,91 +201,8 @@ class Socket:
         """
         self.check()
         began = self._now()
-        await self.command(lambda c, now: c.ping(now))
+        await self.board.ping()
         return self._now() - began
-
-    # ------------------------------------------------------------ moving channels to another socket
-
-    def hand_over(self, channels: Iterable[Channel], to: Socket, reason: str) -> None:
-        """Break channels here, for another socket to join when it is told to `rejoin` (break, then make).
-
-        What is pushed meanwhile waits; to the user it is as if the connection had been lost.
-        """
-        for channel in channels:
-            subscription = channel.subscription
-            self._connection.release(subscription, reason, self._now())
-            self._deliver()
-            self._channels.pop(subscription, None)
-            for old, new in to._connection.adopt(subscription).items():
-                if (future := self._futures.pop(old, None)) is not None:
-                    to._futures[new] = future
-            to._channels[subscription] = channel
-            channel.carried_by(to, subscription)
-
-    def rejoin(self) -> None:
-        """Join at once what was handed over."""
-        self._connection.rejoin(self._now())
-        self._pump()
-
-    async def overtake(self, channel: Channel, to: Socket) -> bool:
-        """Join a channel on another socket too, and leave it here when that is done (make, then break).
-
-        Its user is told every event once, and of the change nothing.
-
-        Returns:
-            Whether it is there now; if the other socket could not join, it is where it was.
-        """
-        old = channel.subscription
-        new = to._connection.subscribe(old.topic, old.params)
-        overlap = Overlap(old, away=not channel.joined)
-        channel.overlapping(overlap)
-        to._channels[new] = channel
-        try:
-            await to.command(lambda c, now: c.join(new, now))
-            if channel.ended:
-                return True
-            overlap.switched()
-            channel.carried_by(to, new)
-            await self.command(lambda c, now: c.leave(old, now))
-            with contextlib.suppress(SignallingError):
-                await to.ping()  # what was broadcast before we left has come by now
-        except SignallingError as error:
-            _log.warning("channel.not_overtaken", topic=old.topic, why=str(error))
-            return False
-        else:
-            return True
-        finally:
-            if channel.subscription is not new:
-                to._channels.pop(new, None)
-                to._connection.leave(new, to._now())
-                to._pump()
-            channel.overlapping(None)
-
-    # ------------------------------------------------------------ for Channel
-
-    def permit(self, topic: str, event: str) -> None:
-        """Refuse what Voki does not document."""
-        if not self._permitted(topic, event):
-            raise ProtocolError(f"Voki documents no event {event!r} that a client sends to {topic!r}")
-
-    async def command(self, issue: Callable[[Connection, float], int]) -> Reply:
-        """Give the machine a command, and wait for what its ticket settles with."""
-        ticket = issue(self._connection, self._now())
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._futures[ticket] = future
-        self._pump()
-        try:
-            return await future
-        finally:
-            if self._futures.pop(ticket, None) is not None:
-                self._connection.cancel(ticket)
-            if future.done() and not future.cancelled():
-                future.exception()  # we may have been cancelled between its coming and our waking
-
-    def send(self, subscription: Subscription, event: str, payload: Mapping[str, object]) -> None:
-        """Push, and forget."""
-        self._connection.send(subscription, event, payload, self._now())
-        self._pump()
 
     # ------------------------------------------------------------ inside
 
@@ -302,46 +216,6 @@ class Socket:
         if self._exited:
             raise ConnectionLostError("the socket was closed")
 
-    def _pump(self) -> None:
-        self._deliver()
-        self._stirred.set()
-
-    def _deliver(self) -> None:
-        """Pass on what the machine says."""
-        for output in self._connection.events():
-            match output:
-                case Settled(ticket, outcome):
-                    self._settle(ticket, outcome)
-                case Happened(subscription, event):
-                    self._happened(subscription, event)
-                case HeartbeatMissed():
-                    self._hang_up.set()
-                case Noticed(text):
-                    if text not in self._notices and len(self._notices) < _MAX_NOTICES:
-                        self._notices.add(text)
-                        _log.warning("signalling.noticed", what=text)
-                case _:
-                    assert_never(output)
-        self._outbox.set()
-
-    def _settle(self, ticket: int, outcome: Reply | SignallingError) -> None:
-        future = self._futures.pop(ticket, None)
-        if future is None or future.done():
-            return
-        if isinstance(outcome, Reply):
-            future.set_result(outcome)
-        else:
-            future.set_exception(outcome)
-
-    def _happened(self, subscription: Subscription, event: ChannelEvent) -> None:
-        channel = self._channels.get(subscription)
-        if isinstance(event, Closed):
-            self._channels.pop(subscription, None)
-        if channel is not None and not channel.put(subscription, event):
-            _log.error("signalling.consumer_behind", topic=subscription.topic, events=self._max_events)
-            self._connection.leave(subscription, self._now())
-            self._stirred.set()
-
     async def _watch_deadlines(self) -> None:
         while True:
             self._stirred.clear()
@@ -350,7 +224,7 @@ class Socket:
                 async with asyncio.timeout(None if due == inf else max(0.0, due - self._now())):
                     await self._stirred.wait()
             self._connection.wake(self._now())
-            self._deliver()
+            self.board.deliver()
 
     async def _run(self) -> None:
         """Connect, converse, wait, and again, until the verdict."""
@@ -362,7 +236,7 @@ class Socket:
                 self._fail_openings(why)
                 _log.info("socket.retrying", url=self._dialling.shown, delay=round(delay, 2), why=str(why))
             self._connection.lost(str(why), self._now())
-            self._pump()
+            self.board.pump()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._hang_up.wait()  # replace() ends the wait
@@ -371,7 +245,7 @@ class Socket:
         self._verdict.set_result(verdict)
         self._connection.close(str(verdict), self._now())
         self._fail_openings(verdict)
-        self._pump()
+        self.board.pump()
 
     async def _attend(self) -> tuple[float, VokiError]:
         """Make one attempt and see it to its end; say how long to wait, and what went wrong."""
@@ -396,7 +270,7 @@ class Socket:
         for opening in self._openings:
             if not opening.done():
                 opening.set_result(None)
-        self._pump()
+        self.board.pump()
         await self._converse(websocket)
         self._hang_up.clear()
         code, reason = websocket.close_code, websocket.close_reason or ""
@@ -441,7 +315,7 @@ class Socket:
             code = websocket.close_code
             ended = "the connection ended" if code is None else f"the connection ended ({code})"
             self._connection.lost(ended, self._now())
-            self._pump()
+            self.board.pump()
             # The reader goes on meanwhile: websockets cannot finish a close that nobody reads.
             try:
                 async with asyncio.timeout(2 * _CLOSE_TIMEOUT):
@@ -462,7 +336,7 @@ class Socket:
             count = 0
             async for data in websocket:
                 self._connection.receive(data, self._now())
-                self._pump()
+                self.board.pump()
                 count += 1
                 if count % _TURN == 0:
                     await asyncio.sleep(0)  # a flood must not starve the consumers
