@@ -42,16 +42,21 @@ def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple
         yield end, "track_ended", facts | {"audio": audio}
 
 
+def track_path(directory: Path, track: Mapping[str, Any]) -> Path | None:
+    """Find the file of a track; None if there is none, or the journal would lead us out of the folder."""
+    if not isinstance(track["file"], str) or not isinstance(track["file_start"], int | float):
+        return None
+    path = (directory / track["file"]).resolve()
+    return path if path.is_relative_to(directory.resolve()) and path.is_file() else None
+
+
 def _packets(directory: Path, track: Mapping[str, Any]) -> list[tuple[float, float]] | None:
     """Read the spans of call time that a track's file holds; None if there is no such file."""
     # Listing and verifying calls need no codec, so it is loaded only here.
     from voki_bots.media.containers import read_opus
     from voki_bots.media.opus import packet_ticks
 
-    if not isinstance(track["file"], str) or not isinstance(track["file_start"], int | float):
-        return None
-    path = (directory / track["file"]).resolve()
-    if not path.is_relative_to(directory.resolve()) or not path.is_file():
+    if (path := track_path(directory, track)) is None:
         return None
     try:
         found = read_opus(path)

@@ -52,10 +52,11 @@ class ListedCall:
 def seal(directory: Path, *, wall: Callable[[], datetime] | None = None) -> dict[str, Any]:
     """Finish a folder that nobody writes to any more; also what a crash left.
 
-    Tracks that a crash cut off are ended where their files end, all files are hashed, the journal takes a
-    `sealed` line that lists them, and the sidecar is written from it. Everything is on the disk when this
-    returns. What is no regular file (a link, a pipe) is left out, and `verify` will tell of it. A sealed
-    folder that did not change stays as it is.
+    Tracks that a crash cut off are ended where their files end, what does not add up gets a line of its
+    own (`invariant_violated`), all files are hashed, the journal takes a `sealed` line that lists them, and
+    the sidecar is written from it. Everything is on the disk when this returns. What is no regular file (a
+    link, a pipe) is left out, and `verify` will tell of it. A sealed folder that did not change stays as it
+    is.
     It reads every file: call it off the event loop.
 
     Args:
@@ -88,6 +89,8 @@ def seal_with(journal: Journal, directory: Path) -> dict[str, Any]:
         for folder in {directory, *(path.parent for path in regular)}:
             sync_directory(folder)
     lines = read_journal(journal.path)
+    if (violations := fold(lines)["invariant"]["violations"]) and not _told(lines, violations):
+        lines.append(journal.append("invariant_violated", violations=violations))
     unchanged = lines and lines[-1]["type"] == "sealed" and lines[-1].get("files") == files
     if not unchanged:
         lines.append(journal.append("sealed", files=files))
@@ -95,6 +98,12 @@ def seal_with(journal: Journal, directory: Path) -> dict[str, Any]:
     sidecar = fold(lines)
     write_sidecar(directory, sidecar, durable=True)
     return sidecar
+
+
+def _told(lines: list[Line], violations: list[str]) -> bool:
+    """Whether the journal says so already: its last word on the matter is the same."""
+    said = [line.get("violations") for line in lines if line["type"] == "invariant_violated"]
+    return bool(said) and said[-1] == violations
 
 
 def write_sidecar(directory: Path, sidecar: dict[str, Any], *, durable: bool) -> None:

@@ -7,21 +7,24 @@ facts changes nothing.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from voki_bots.archive.facts import ClockFit, Person, SidecarTrack, until
 from voki_bots.archive.journal import GENESIS
 
 VERSION = 1
 """The version of the sidecar's shape."""
 
-TOLERANCE = 0.020
-"""Seconds by which audio and gaps of a track may miss its duration: one packet."""
-
-_EPSILON = 1e-6
+_UNFINISHED: Final[dict[str, Any]] = {
+    "at": None,
+    "options": None,
+    "outputs": [],
+    "left_out": [],
+    "problems": [],
+}
+"""What the sidecar says of finishing until it has happened."""
 
 
 def snake(name: str) -> str:
@@ -35,62 +38,6 @@ def fold(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for line in lines:
         folding.take(line)
     return folding.result()
-
-
-@dataclass(slots=True)
-class _Person:
-    id: str
-    name: str = ""
-    role: str = "unknown"
-    intervals: list[list[float | None]] = field(default_factory=list)
-
-    def enter(self, at: float) -> None:
-        if not self.intervals or self.intervals[-1][1] is not None:
-            self.intervals.append([at, None])
-
-    def leave(self, at: float) -> None:
-        if self.intervals and self.intervals[-1][1] is None:
-            self.intervals[-1][1] = at
-
-
-@dataclass(slots=True)
-class _Track:
-    id: str
-    kind: str = "audio"
-    local: bool = False
-    start: float | None = None
-    end: float | None = None
-    audio: float | None = None
-    participant: str | None = None
-    role: str = "unknown"
-    confidence: float = 0.0
-    why: str = "unknown"
-    file: str | None = None
-    file_start: float | None = None
-    codec: str | None = None
-    recovered: bool = False
-    gaps: list[dict[str, Any]] = field(default_factory=list)
-
-    def violations(self, *, over: bool) -> list[str]:
-        if self.kind != "audio" or self.start is None:
-            return []
-        if self.end is None or self.audio is None:
-            return [f"track {self.id} was cut off: its end was never written"] if over else []
-        gaps = sorted(self.gaps, key=lambda gap: (gap["start"], gap["end"]))
-        begin = min([self.start, *(gap["start"] for gap in gaps)])
-        missing = sum(gap["end"] - gap["start"] for gap in gaps)
-        lasted = self.end - begin
-        found = [
-            f"track {self.id} has gaps that overlap at {later['start']:.3f} s"
-            for earlier, later in itertools.pairwise(gaps)
-            if earlier["end"] - later["start"] > TOLERANCE + _EPSILON
-        ]
-        if abs(self.audio + missing - lasted) > TOLERANCE + _EPSILON:
-            found.append(
-                f"track {self.id} lasted {lasted:.3f} s, "
-                f"but holds {self.audio:.3f} s of audio and {missing:.3f} s of gaps"
-            )
-        return found
 
 
 class Fold:
@@ -107,8 +54,8 @@ class Fold:
         self._reason: str | None = None
         self._user: str | None = None
         self._attendances: list[dict[str, Any]] = []
-        self._people: dict[str, _Person] = {}
-        self._tracks: dict[str, _Track] = {}
+        self._people: dict[str, Person] = {}
+        self._tracks: dict[str, SidecarTrack] = {}
         self._earlier: set[str] = set()
         self._segments: dict[int, dict[str, Any]] = {}
         self._masks: list[dict[str, Any]] = []
@@ -117,6 +64,11 @@ class Fold:
         self._dropped: dict[tuple[str, str], int] = {}
         self._detached: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
+        self._clocks: dict[str, ClockFit] = {}
+        self._versions: dict[str, str] = {}
+        self._finish: dict[str, Any] = {"planned": None, **_UNFINISHED}
+        self._keep: float | None = None
+        self._holds: list[dict[str, Any]] = []
         self._sealed = False
 
     def take(self, line: Mapping[str, Any]) -> None:
@@ -169,6 +121,7 @@ class Fold:
             for track in self._tracks.values()
             for each in track.violations(over=over or track.id in self._earlier)
         ]
+        violations += self._finish["problems"]
         return {
             "version": VERSION,
             **self._facts,
@@ -189,6 +142,10 @@ class Fold:
                 for (plugin, track), count in self._dropped.items()
             ],
             "plugins_detached": self._detached,
+            "versions": self._versions,
+            "finish": self._finish,
+            "retention": {"keep": self._keep, "until": until(self._ended or self._started, self._keep)},
+            "holds": self._holds,
             "files": self._files,
             "journal": {"lines": self._lines, "head": self._head},
             "sealed": self._sealed,
@@ -204,7 +161,9 @@ class Fold:
         self._facts["details"] = line.get("details", {})
         self._started = self._started or line["utc"]
         self._ended = self._end = self._reason = None
+        self._finish = self._finish | _UNFINISHED
         self._attendances.append({"at": line["at"], "started": line["utc"], "ended": None, "reason": None})
+        self._versions |= {str(name): str(each) for name, each in line.get("software", {}).items()}
 
     def _call_joined(self, line: Mapping[str, Any]) -> None:
         self._user = line["user_id"]
@@ -231,10 +190,10 @@ class Fold:
     def _participant_left(self, line: Mapping[str, Any]) -> None:
         self._person(line["participant"]).leave(line["at"])
 
-    def _person(self, said: Mapping[str, Any]) -> _Person:
+    def _person(self, said: Mapping[str, Any]) -> Person:
         """Find or add somebody; who was known by role and name alone is found by them, and gets the id."""
         id_, name, role = said["id"], said["name"], said["role"]
-        found = self._people.get(id_) or self._people.pop(f"{role}:{name}", None) or _Person(id_)
+        found = self._people.get(id_) or self._people.pop(f"{role}:{name}", None) or Person(id_)
         self._people[id_] = found
         found.id, found.name = id_, name or found.name
         found.role = role if role != "unknown" else found.role
@@ -269,6 +228,33 @@ class Fold:
         track.gaps.append({"start": start, "end": end, "cause": str(line["cause"])})
         # A track that ended with its segment goes on as a gap, if nothing took its place.
         track.end = None if track.end is None else max(track.end, end)
+
+    def _clock_measured(self, line: Mapping[str, Any]) -> None:
+        track = self._track(line)
+        fit = self._clocks.setdefault(track.id, ClockFit())
+        fit.take(float(line["position"]), float(line["late"]))
+        track.clock = fit.result()
+
+    def _finish_planned(self, line: Mapping[str, Any]) -> None:
+        self._finish = self._finish | {"planned": dict(line["options"])}
+        self._keep = None if line.get("keep") is None else float(line["keep"])
+
+    def _finish_begun(self, _: Mapping[str, Any]) -> None:
+        self._finish = self._finish | _UNFINISHED
+
+    def _finished(self, line: Mapping[str, Any]) -> None:
+        made = {name: line[name] for name in _UNFINISHED if name != "at"}
+        self._finish = self._finish | {"at": line["utc"]} | made
+        self._versions |= {str(name): str(each) for name, each in line.get("software", {}).items()}
+
+    def _hold_placed(self, line: Mapping[str, Any]) -> None:
+        hold = {"at": line["utc"], "by": line["by"], "reason": line["reason"]}
+        self._holds.append(hold | {"released": None, "released_by": None})
+
+    def _hold_released(self, line: Mapping[str, Any]) -> None:
+        for hold in self._holds:
+            if hold["released"] is None:
+                hold |= {"released": line["utc"], "released_by": line["by"]}
 
     def _packets_dropped(self, line: Mapping[str, Any]) -> None:
         key = (line["plugin"], line["track"])
@@ -322,10 +308,10 @@ class Fold:
     def _sealed_up(self, line: Mapping[str, Any]) -> None:
         self._files = list(line["files"])
 
-    def _track(self, line: Mapping[str, Any]) -> _Track:
+    def _track(self, line: Mapping[str, Any]) -> SidecarTrack:
         name = line["track"]
         int(name.partition(":")[0])
-        return self._tracks.setdefault(name, _Track(name))
+        return self._tracks.setdefault(name, SidecarTrack(name))
 
     def _close_open_ends(self) -> None:
         """Nobody is known to be there, and nothing to be masked, beyond the end of an attendance."""
@@ -356,9 +342,15 @@ _STEPS: Final[Mapping[str, Callable[[Fold, Mapping[str, Any]], None]]] = {
     "supervision_started": Fold._supervision_started,
     "supervision_stopped": Fold._supervision_stopped,
     "plugin_detached": Fold._plugin_detached,
+    "clock_measured": Fold._clock_measured,
+    "finish_planned": Fold._finish_planned,
+    "finish_begun": Fold._finish_begun,
+    "finished": Fold._finished,
+    "hold_placed": Fold._hold_placed,
+    "hold_released": Fold._hold_released,
     "sealed": Fold._sealed_up,
 }
 
 
-def _fields(each: _Person | _Track) -> dict[str, Any]:
+def _fields(each: Person | SidecarTrack) -> dict[str, Any]:
     return {name: getattr(each, name) for name in each.__slots__}

@@ -1,0 +1,162 @@
+"""Finishing a call: from its tracks, what people want to listen to.
+
+Stereo by role, a mono mix, a file for each participant over the whole call, and a picture. All tracks are
+decoded once, in blocks of a second, so that an hour needs no more memory than a minute. Everything is made
+beside the call's folder and moved into it at the end: until then the folder stays as it was sealed, and a
+bot may come back to it at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from voki_bots.archive.journal import Journal, Line, read_journal
+from voki_bots.archive.layout import JOURNAL, make_directory, writing
+from voki_bots.archive.options import FORMATS, FinishOptions
+from voki_bots.archive.seal import seal, seal_with
+from voki_bots.archive.sidecar import fold
+from voki_bots.errors import FileWriteError
+
+STEREO, MIX, PARTICIPANTS, PICTURE = "stereo", "mix", "participants", "waveform.svg"
+"""The names of finished files, the first two without their ending."""
+
+Progress = Callable[[float], None]
+"""Is told which share is done, from 0.0 to 1.0."""
+
+_AGAIN = 0.2
+
+
+def finish(
+    directory: Path,
+    options: FinishOptions | None = None,
+    *,
+    progress: Progress = lambda _: None,
+    patience: float = 0.0,
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> dict[str, Any]:
+    """Make the finished files of a call that is over, and seal its folder with them in it.
+
+    What a crash left is repaired first. Files of an earlier finish are replaced. It takes a while, and a
+    core: run it in another process.
+
+    Args:
+        directory: The folder of the call.
+        options: What to make; None makes what was planned when the call was recorded.
+        progress: Told about once for each second of the call.
+        patience: Seconds to wait for a session that is about to end.
+        wall: The time in UTC.
+
+    Returns:
+        The sidecar. Files that do not hold what the journal says are in its ``finish.problems``.
+
+    Raises:
+        FileWriteError: If somebody still writes to the folder, or the disk does not let us.
+    """
+    with _aside(directory) as aside:
+        _sealed(directory, patience)
+        lines = read_journal(directory / JOURNAL)
+        sidecar = fold(lines)
+        chosen = options or FinishOptions.of(sidecar["finish"]["planned"])
+        from voki_bots.archive.render import render
+
+        made = render(directory, sidecar, lines, chosen, aside, progress)
+        return _take_over(directory, aside, lines[-1], chosen, made, wall)
+
+
+def unfinished(sidecar: dict[str, Any]) -> bool:
+    """Whether a call was left before it was sealed, or before what was planned was made of it."""
+    if not sidecar.get("sealed"):
+        return True
+    finish = sidecar.get("finish") or {}
+    return finish.get("planned") is not None and finish.get("at") is None
+
+
+@contextlib.contextmanager
+def _aside(directory: Path) -> Iterator[Path]:
+    """An empty folder beside the call's, for us alone; whatever is in it afterwards is removed."""
+    directory = directory.absolute()
+    aside = directory.with_name(f".{directory.name}.finishing")
+    make_directory(aside)
+    with writing(aside):
+        descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FileWriteError(f"{directory} is being finished already", path=str(directory)) from error
+        try:
+            _empty(aside)
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _empty(folder: Path) -> None:
+    with writing(folder):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
+
+
+def _sealed(directory: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            seal(directory)
+        except FileWriteError as error:
+            if not isinstance(error.__cause__, BlockingIOError) or time.monotonic() >= deadline:
+                raise
+            time.sleep(_AGAIN)
+        else:
+            return
+
+
+def _take_over(
+    directory: Path,
+    aside: Path,
+    last: Line,
+    options: FinishOptions,
+    made: dict[str, Any],
+    wall: Callable[[], datetime],
+) -> dict[str, Any]:
+    """Move what was made into the call's folder, unless the call went on meanwhile."""
+    at = fold(read_journal(directory / JOURNAL))["duration"]
+    journal = Journal(directory / JOURNAL, clock=lambda: at, wall=wall)
+    try:
+        if journal.head != last.get("hash"):
+            raise FileWriteError(f"{directory} went on while it was being finished", path=str(directory))
+        # From here to the seal a crash leaves an unsealed folder, which is finished anew.
+        journal.append_at(at, "finish_begun")
+        with writing(directory):
+            for old in _outputs(directory):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            for new in sorted(aside.iterdir()):
+                new.rename(directory / new.name)
+        software = {name: version(package) for name, package in _SOFTWARE.items()}
+        journal.append_at(at, "finished", options=options.as_json(), software=software, **made)
+        return seal_with(journal, directory)
+    finally:
+        journal.close()
+
+
+_SOFTWARE = {"voki_bots": "voki-bots", "av": "av", "numpy": "numpy"}
+
+
+def _outputs(directory: Path) -> list[Path]:
+    """What an earlier finish left: our names and nothing else."""
+    names = [f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS]
+    found = [directory / name for name in (*names, PICTURE, PARTICIPANTS)]
+    return [path for path in found if path.exists() and not path.is_symlink()]
