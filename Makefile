@@ -7,6 +7,8 @@ OUT ?= demo-output
 JSON ?=
 SECS ?= 24
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Debian packages of what tests/oracles judges by; what cannot be installed is skipped by name.
+ORACLES := coturn iproute2 chromium janus
 SOURCES := pyproject.toml plugins/recorder/pyproject.toml constraints.txt
 
 .PHONY: help demo test check bench soak clean
@@ -38,6 +40,7 @@ demo: $(VENV)/installed ## Record a call on the embedded sandbox (OUT=DIR, JSON=
 	@$(BIN)/voki-bots demo --output '$(OUT)' --seconds $(SECS) $(if $(JSON),--json)
 
 test: $(VENV)/installed-dev ## Run every test but the long ones
+	@./scripts/apt-install --optional $(ORACLES)
 	@$(BIN)/pytest -m 'not soak'
 
 check: $(VENV)/installed-dev ## Lint, types, import contracts, docs against code
@@ -55,6 +58,7 @@ bench: $(VENV)/installed-bench ## Measure, as ratios of one run
 	@$(BIN)/python -m bench
 
 soak: $(VENV)/installed-dev ## Run what is too long for CI
+	@./scripts/apt-install --optional $(ORACLES)
 	@$(BIN)/pytest -m soak --timeout 3600 -s
 
 clean: ## Remove what was made here

@@ -457,6 +457,8 @@ class Peer:
     async def _shut(self) -> None:
         if self._steps:
             await asyncio.wait(set(self._steps))
+        for dtls in {t.receiver.transport for t in self._pc.getTransceivers()}:
+            quirks.hasten_turn_deletion(dtls)
         await self._pc.close()
         # What was still connecting notices at its next turn, 20 ms later at most.
         while self._connecting:

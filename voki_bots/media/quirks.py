@@ -34,6 +34,7 @@ CONSENT_SECONDS = 5.0
 CONSENT_EXPIRES = 30.0
 QUIET_SECONDS = 1.0
 TURN_SECONDS = 2.0
+DELETE_SECONDS = 0.5
 GATHER_SECONDS = 4.5
 """A little less than aioice gives the servers to answer."""
 
@@ -280,6 +281,26 @@ async def turn_trouble(dtls: RTCDtlsTransport, took: float) -> str:
         return f"{name} cannot be reached ({type(error).__name__})"
     allocated.close()
     return f"{name} gave one at the second attempt"
+
+
+def hasten_turn_deletion(dtls: RTCDtlsTransport) -> None:
+    """Let a close not wait for a TURN server that is gone: the deletion would be repeated for a minute.
+
+    An allocation that is not deleted ends by itself (RFC 8656 section 7.2).
+    """
+    for protocol in _touch(dtls.transport, "_connection")._protocols:
+        client = getattr(protocol.transport, "_TurnTransport__inner_protocol", None)
+        if client is None:
+            continue
+
+        async def delete(original: Callable[[], Awaitable[None]] = client.delete) -> None:
+            try:
+                async with asyncio.timeout(DELETE_SECONDS):
+                    await original()
+            except TimeoutError:
+                _log.info("turn_allocation_left")
+
+        client.delete = delete
 
 
 def leave_encoded(receiver: RTCRtpReceiver) -> None:
