@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
