@@ -306,11 +306,11 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     table = dict(entry)
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
     speaks = table.pop("speaks", False)
-    before = len(found)
     if not isinstance(name, str):
         found.append(f"{path}.name: expected a string, got {type(name).__name__}")
     if not isinstance(speaks, bool):
         found.append(f"{path}.speaks: expected true or false, got {type(speaks).__name__}")
+        speaks = False
     if not (isinstance(plugins, list) and all(isinstance(one, str) for one in plugins)):
         found.append(f"{path}.plugins: expected a list of names")
         plugins = []
@@ -324,15 +324,17 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
             found.append(f"{path}.{key}: neither a setting of a bot nor the name of one of its plugins")
         elif not isinstance(table[key], dict):
             found.append(f"{path}.{key}: expected a table of settings")
-    if len(found) > before or not isinstance(name, str):
+    if not isinstance(name, str):
         return None
     try:
         bot = Bot(name, join=checked, speaks=speaks)
     except ConfigurationError as error:
         found.append(f"{path}.name: {error}")
         return None
+    # Whatever else is wrong, the plugins' own mistakes are to be told in the same breath.
     for plugin in plugins:
-        bot.use(plugin, **table.get(plugin, {}))
+        settings = table.get(plugin, {})
+        bot.use(plugin, **settings if isinstance(settings, dict) else {})
     return bot
 
 

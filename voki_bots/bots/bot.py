@@ -22,7 +22,7 @@ from voki_bots.calls import (
     Role,
     UtteranceHeard,
 )
-from voki_bots.errors import ConfigurationError
+from voki_bots.errors import ConfigurationError, PluginLoadError, PluginNotFoundError
 
 H = TypeVar("H", bound=Handler)
 
@@ -99,6 +99,8 @@ class Bot:
         for plugin, settings in self._wanted:
             try:
                 made.append(self._make(plugin, settings, registry, path))
+            except (PluginNotFoundError, PluginLoadError) as error:
+                found.append(f"{path or self.name}.plugins: {error}")
             except ConfigurationError as error:
                 found.append(str(error))
         taken: set[str] = set()

@@ -119,5 +119,6 @@ def problems(error: ValidationError, path: str) -> list[str]:
         what = entry["msg"]
         if entry["type"] == "extra_forbidden":
             what = "there is no such setting"
+        what = what.removeprefix("Value error, ")
         lines.append(f"{where}: {what[0].lower()}{what[1:]}")
     return lines
