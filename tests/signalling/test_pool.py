@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -105,6 +106,37 @@ async def test_no_event_is_lost_or_doubled_by_a_move(far: Any) -> None:
     assert told[:-1] == [Received("queue_update", {"queue_size": number}) for number in range(sent)]
 
 
+async def test_a_twin_that_comes_late_is_known(far: Any) -> None:
+    """The new socket brings what the old one brought, when that has been left already."""
+    event = json.dumps([None, None, "queue:1", "queue_update", {"queue_size": 1}])
+    sending = set[asyncio.Task[None]]()
+
+    def later(delay: float, socket: int, text: str) -> None:
+        async def send() -> None:
+            await asyncio.sleep(delay)
+            await far.sockets[socket].send(text)
+
+        sending.add(asyncio.create_task(send()))
+
+    def answer(message: list[Any]) -> tuple[str, object] | None:
+        if message[3] == "phx_join" and len(far.sent("phx_join")) == 2:
+            later(0.0, 0, event)
+        elif message[3] == "phx_leave" and len(far.sockets) == 2:
+            later(0.03, 1, event)
+        elif message[3] == "heartbeat":
+            later(0.06, 1, json.dumps([None, message[1], "phoenix", "phx_reply", {"status": "ok"}]))
+            return None
+        return "ok", {}
+
+    async with pool(far.url) as sockets:
+        channel = await joined(sockets, "queue:1")
+        far.answer = answer
+        await sockets.renew()
+        await asyncio.gather(*sending)
+        told = await drained(channel)
+    assert told == [Received("queue_update", {"queue_size": 1}), Closed("left")]
+
+
 async def _renew(sockets: SocketPool, times: int) -> None:
     for _ in range(times):
         await sockets.renew()
@@ -196,12 +228,14 @@ async def test_a_call_that_is_being_left_is_left(far: Any) -> None:
 
 
 async def test_a_channel_that_is_not_joined_yet_joins_the_new_socket(far: Any) -> None:
-    """Once."""
+    """Once, and once more when that is lost."""
     async with pool(far.url) as sockets:
         channel = sockets.channel("call:1")
         await sockets.renew()
         await channel.join()
-    assert len(far.sent("phx_join")) == 1
+        far.sockets[-1].transport.abort()
+        await until(lambda: len(far.sockets) == 3 and channel.joined)
+    assert len(far.sent("phx_join")) == 2
 
 
 async def test_a_join_that_is_under_way_is_made_again(far: Any) -> None:
@@ -224,6 +258,22 @@ async def test_renewing_twice_at_once_moves_one_after_the_other(far: Any) -> Non
         await until(lambda: channel.joined)
         assert (await channel.push("mute", {})).status == "ok"
     assert len(far.sockets) == 3
+
+
+@pytest.mark.parametrize("silent", ["upgrade", "phx_join", "heartbeat"])
+async def test_an_exit_while_a_socket_is_replaced_is_prompt(far: Any, wire: Any, silent: str) -> None:
+    """Whatever the far end leaves unanswered just then."""
+    async with pool(f"ws://127.0.0.1:{wire.port}/socket", timeout=30.0) as sockets:
+        await joined(sockets, "queue:1")
+        if silent == "upgrade":
+            wire.freeze()
+        far.answer = lambda message: None if message[3] == silent else ("ok", {})
+        renewing = asyncio.create_task(sockets.renew())
+        await asyncio.sleep(0.05)
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < 4.0
 
 
 async def test_the_pool_fails_with_its_socket(far: Any) -> None:

@@ -52,6 +52,7 @@ class SocketPool:
         self._make = make
         self._capacity = capacity
         self._lines: list[_Line] = []
+        self._held: set[_Line] = set()  # those in use, those that come, those that go
         self._renewing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._verdict: asyncio.Future[VokiError] | None = None
@@ -66,7 +67,7 @@ class SocketPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for line in self._lines:
+        for line in self._held:
             line.ending.set()
         assert self._group is not None
         await self._group.__aexit__(None, None, None)
@@ -115,6 +116,7 @@ class SocketPool:
     def _start(self) -> _Line:
         assert self._group is not None, "the pool was not entered"
         line = _Line(self._make())
+        self._held.add(line)
         line.task = self._group.create_task(self._hold(line), name="socket")
         return line
 
@@ -133,6 +135,7 @@ class SocketPool:
                 for task in (ending, failed):
                     task.cancel()
                 await asyncio.gather(ending, failed, return_exceptions=True)
+        self._held.discard(line)
 
     async def _replace(self, line: _Line) -> None:
         fresh, old = self._start(), line.socket
