@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from voki_bots.archive.options import FinishOptions
+    from voki_bots.archive.pool import FinishPool
+    from voki_bots.archive.retention import Archive
     from voki_bots.bots.bot import Bot
     from voki_bots.bots.plugin import (
         Attendance,
@@ -90,6 +93,9 @@ if TYPE_CHECKING:
     from voki_bots.media.prompts import Prompt
 
 _HOMES = {
+    "voki_bots.archive.options": ("FinishOptions",),
+    "voki_bots.archive.pool": ("FinishPool",),
+    "voki_bots.archive.retention": ("Archive",),
     "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.plugin": (
         "Attendance",
@@ -178,6 +184,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "AnswerReceived",
     "AppointmentReminded",
+    "Archive",
     "Attendance",
     "Attribution",
     "AudioFrame",
@@ -197,6 +204,8 @@ __all__ = [
     "CustomerQueued",
     "FileWriteError",
     "Filter",
+    "FinishOptions",
+    "FinishPool",
     "FrameSink",
     "GapCause",
     "GapFound",

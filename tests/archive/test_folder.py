@@ -153,3 +153,22 @@ while True:
     assert not json.loads((directory / "call.json").read_bytes())["sealed"]
     assert seal(directory)["sealed"]
     assert verify(directory) == []
+
+
+def test_a_call_over_midnight_keeps_its_folder(desk: Any) -> None:
+    """With the date in the template, a bot that comes back after midnight finds its folder of before."""
+    desk.root = desk.root / "{tenant}/{date}/{call}"
+    desk.now = 11.9 * 3600
+    first = desk.open()
+    first.close()
+    desk.now = 12.1 * 3600
+    assert desk.open().directory == first.directory
+
+
+def test_another_call_of_the_same_id_on_another_day_is_another_folder(desk: Any) -> None:
+    """Two days later it is no resumption."""
+    desk.root = desk.root / "{tenant}/{date}/{call}"
+    first = desk.open()
+    first.close()
+    desk.now = 48 * 3600.0
+    assert desk.open().directory != first.directory

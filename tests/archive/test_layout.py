@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from voki_bots.archive.layout import call_directory, make_directory, safe_name, write_aside
+from voki_bots.archive.layout import (
+    archive_of,
+    call_directory,
+    make_directory,
+    problem_with_template,
+    safe_name,
+    split_template,
+    write_aside,
+)
 from voki_bots.errors import FileWriteError
 
 HOSTILE = [
@@ -80,3 +88,47 @@ def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes(), path.stat().st_mode & 0o777) for path in tmp_path.iterdir()] == [
         ("x", b"two", 0o600)
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{tenant}/{date}/{call}", None),
+        ("calls/{tenant}-{bot}/{call}", None),
+        ("{tenant}/{caller}", "{caller} is no placeholder; there are {tenant}, {call}, {date}, {bot}"),
+        ("{tenant}/{date}", "must hold {call}"),
+        ("{call}", "must hold {tenant}"),
+        ("{tenant}/../{call}", "'..' is no name of a folder"),
+        ("{tenant}//{call}", "'' is no name of a folder"),
+        ("{tenant}/{call", "must hold {call}"),
+        ("{tenant}/a b/{call}", "'a b' is no name of a folder"),
+        ("{tenant}{call}{bot}", "too long"),
+    ],
+)
+def test_templates_are_checked(template: str, problem: str | None) -> None:
+    """A template that could mix calls up or leave the archive is refused, with the reason."""
+    found = problem_with_template(template)
+    assert found is None if problem is None else problem in (found or "")
+
+
+def test_a_template_names_the_folder() -> None:
+    """Placeholders become safe names; what stands before the first is the root."""
+    root = Path("/srv/calls/{tenant}/{date}/{call}")
+    assert call_directory(root, "acme", "../x", date="2030-01-31").parent == Path(
+        "/srv/calls/acme/2030-01-31"
+    )
+    assert split_template(root) == (Path("/srv/calls"), "{tenant}/{date}/{call}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        (None, "base"),
+        ("{tenant}/{call}", "base/{tenant}/{call}"),
+        ("/own/{call}", "/own/{call}"),
+        ("own", "own"),
+    ],
+)
+def test_a_template_alone_is_below_the_configured_directory(wanted: str | None, chosen: str) -> None:
+    """Any other wish of a plugin goes before the setting."""
+    assert archive_of(None if wanted is None else Path(wanted), Path("base")) == Path(chosen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -86,6 +87,7 @@ class CallFolder:
                 bot=bot,
                 number=self.attendance,
                 details=asdict(call),
+                software={"voki_bots": version("voki-bots")},
             )
         except BaseException:
             self._journal.close()
@@ -115,8 +117,9 @@ class CallFolder:
         """Make the folder of a call, or take up this bot's own from before, with an unsealed sidecar in it.
 
         Args:
-            root: Where the archive is.
-            call: Its tenant and id may be anything; the folder is always two levels below `root`.
+            root: Where the archive is; it may end in a template of names (see `layout.split_template`).
+            call: Its tenant and id may be anything; the folder is always below `root`, by default two
+                levels.
             bot: The name of the bot.
             clock: Gives seconds of call time. What it gives below `elapsed` counts as `elapsed`.
             wall: Gives the time in UTC.
@@ -124,11 +127,17 @@ class CallFolder:
         Raises:
             FileWriteError: If the disk does not let us.
         """
-        directory = call_directory(root, *call.key)
+        days = [(wall() - timedelta(days=ago)).date().isoformat() for ago in (0, 1)]
+        directory, *earlier = [call_directory(root, *call.key, bot=bot, date=day) for day in days]
+        owner = (call.tenant, call.call_id, bot)
         for number in range(1, _MOST + 1):
             candidate = numbered(directory, number)
+            # A call that was joined before midnight is still the same call after it.
+            for before in (numbered(each, number) for each in earlier if each != directory):
+                if not candidate.exists() and _owner(before) == owner:
+                    candidate = before
             make_directory(candidate)
-            if _owner(candidate) in (None, (call.tenant, call.call_id, bot)):
+            if _owner(candidate) in (None, owner):
                 try:
                     return cls(candidate, call, bot, clock=clock, wall=wall)
                 except FileWriteError as error:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ AHEAD = 1.0
 
 UNREADABLE = "unreadable"
 """The type given to a line that is no JSON object; it has no hash."""
+
+_PROBES, _PROBE = 3, 0.005
 
 _RESERVED = frozenset({"seq", "at", "utc", "type", "prev", "hash"})
 
@@ -125,10 +128,17 @@ class Journal:
                 os.close(self._file)
 
     def _claim(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FileWriteError(f"{self.path} is being written already", path=str(self.path)) from error
+        for left in reversed(range(_PROBES)):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if not left:
+                    said = f"{self.path} is being written already"
+                    raise FileWriteError(said, path=str(self.path)) from error
+                # Somebody may only be looking whether the call is running; that takes microseconds.
+                time.sleep(_PROBE)
+            else:
+                return
 
     def _take_up(self) -> tuple[list[Line], int]:
         """Read what is there and cut off a torn end; return the lines and how many bytes were cut."""

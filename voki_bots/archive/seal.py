@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from voki_bots.archive.journal import Journal, Line, check_chain, read_journal
-from voki_bots.archive.layout import ASIDE, JOURNAL, SIDECAR, sync_directory, write_aside, writing
+from voki_bots.archive.layout import (
+    ASIDE,
+    JOURNAL,
+    SIDECAR,
+    call_directories,
+    sync_directory,
+    write_aside,
+    writing,
+)
 from voki_bots.archive.recover import missing_lines
 from voki_bots.archive.sidecar import fold
 
@@ -137,8 +145,8 @@ def verify(directory: Path) -> list[str]:
 
 
 def list_calls(root: Path) -> list[ListedCall]:
-    """Find the folders of all calls below an archive's root, oldest first; all else is passed over."""
-    found = [read_call(directory) for directory in sorted(root.glob("*/*/"))]
+    """Find the folders of all calls at or below `root`, oldest first; all else is passed over."""
+    found = [read_call(directory) for directory in call_directories(root)]
     return sorted((each for each in found if each), key=lambda each: (each.started, each.directory))
 
 

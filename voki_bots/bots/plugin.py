@@ -239,8 +239,22 @@ class Plugin(Generic[S]):
         return ()
 
     def archive(self) -> Path | None:
-        """Where this plugin wants calls to be kept, or None if it does not care."""
+        """Where this plugin wants calls to be kept, or None if it does not care.
+
+        The path may end in a template of names such as ``{tenant}/{date}/{call}``; a template alone is below
+        the directory that the service was configured with.
+        """
         return None
+
+    async def recover(self, archive: Path) -> None:
+        """See to what an earlier run left in the archive, and go on looking after it.
+
+        Called once by the service when it is up, beside everything else, and cancelled when it stops. It may
+        run for as long as it likes, and must leave alone what is being written.
+
+        Args:
+            archive: The directory below which calls are kept.
+        """
 
     async def observe(self, event: ServiceEvent) -> None:
         """Hear of queues, presence and notifications; these belong to no call."""

@@ -128,8 +128,12 @@ class Configured:
         """Look at every directory that calls would be kept in."""
         if self.settings is None:
             return
+        from voki_bots.archive.layout import archive_of
+
         wanted = {
-            next((p.archive() for p in plugins if p.archive()), None) or self.settings.archive.directory
+            archive_of(
+                next((p.archive() for p in plugins if p.archive()), None), self.settings.archive.directory
+            )
             for _, plugins in self.settings.bots
         }
         for directory in sorted(wanted):

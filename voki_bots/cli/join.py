@@ -127,8 +127,10 @@ def _chosen(
 
 
 def _archive(settings: Settings, plugins: tuple[Plugin[Any], ...]) -> Path:
+    from voki_bots.archive.layout import archive_of
+
     wanted = (plugin.archive() for plugin in plugins)
-    return next((path for path in wanted if path is not None), settings.archive.directory)
+    return archive_of(next((path for path in wanted if path is not None), None), settings.archive.directory)
 
 
 def _check_directory(directory: Path, setting: str) -> None:

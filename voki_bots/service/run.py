@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from voki_bots.archive.layout import archive_of, split_template
 from voki_bots.bots.account import Account
 from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
@@ -84,7 +85,8 @@ async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) ->
             f"bots.{bot.name}: its plugins want different directories: {sorted(map(str, wanted))}",
             path=f"bots.{bot.name}",
         )
-    archive = next(iter(wanted), None) or settings.archive.directory
+    archive = archive_of(next(iter(wanted), None), settings.archive.directory)
+    split_template(archive)
     async with AsyncExitStack() as stack:
         for plugin in plugins:
             try:
@@ -141,6 +143,11 @@ class Service:
             background = [
                 group.create_task(self._poll(topics), name="poll"),
                 group.create_task(self._measure(), name="lag"),
+                *(
+                    group.create_task(self._recover(crew, plugin), name=f"recover {plugin.name}")
+                    for crew in crews
+                    for plugin in crew.plugins
+                ),
             ]
             failed = group.create_task(account.failed())
             stopped = group.create_task(stop.wait())
@@ -226,6 +233,17 @@ class Service:
             )
             _log.error(
                 "observe_failed", bot=crew.name, plugin=plugin.name, why=f"{type(error).__name__}: {error}"
+            )
+
+    async def _recover(self, crew: Crew, plugin: Plugin[Any]) -> None:
+        try:
+            await plugin.recover(split_template(crew.archive)[0])
+        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
+            self._telemetry.of(crew.name, self._account.tenant if self._account else "", plugin.name).count(
+                "recover_failures"
+            )
+            _log.error(
+                "recover_failed", bot=crew.name, plugin=plugin.name, why=f"{type(error).__name__}: {error}"
             )
 
     async def _measure(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from voki_bots.archive.layout import archive_of
 from voki_bots.bots.account import Account, Credentials
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.registry import Registry
@@ -304,7 +305,7 @@ class Sim:
                 account,
                 bot=bot.name,
                 plugins=plugins,
-                archive=wanted or self.directory,
+                archive=archive_of(wanted, self.directory),
                 rule=bot.rule,
                 speaks=bot.speaks,
             )
