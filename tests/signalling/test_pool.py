@@ -233,6 +233,7 @@ async def test_a_channel_that_is_not_joined_yet_joins_the_new_socket(far: Any) -
         channel = sockets.channel("call:1")
         await sockets.renew()
         await channel.join()
+        assert isinstance(await anext(channel), Joined)
         far.sockets[-1].transport.abort()
         await until(lambda: len(far.sockets) == 3 and channel.joined)
     assert len(far.sent("phx_join")) == 2
