@@ -140,7 +140,7 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One medium in one direction, named by (segment, mid, ssrc).
+    """One medium in one direction, named by (segment, mid, ssrc), and by `use` where that is not enough.
 
     Who is on it is an attribute with a confidence: see `Attribution`.
 
@@ -150,6 +150,7 @@ class Track:
         ssrc: The synchronisation source (RFC 3550 section 3).
         kind: ``audio`` or ``video``.
         local: True for what the bot itself sends.
+        use: Which use of the line this is, if an SFU gives a line with its source to one after another.
     """
 
     segment: int
@@ -157,9 +158,11 @@ class Track:
     ssrc: int
     kind: str = "audio"
     local: bool = False
+    use: int = 0
 
     def __str__(self) -> str:
-        return f"{self.segment}:{self.mid}:{self.ssrc}"
+        name = f"{self.segment}:{self.mid}:{self.ssrc}"
+        return f"{name}:{self.use}" if self.use else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,8 @@ class Attribution:
     Attributes:
         participant: None while unknown.
         confidence: 0.0 (unknown) to 1.0 (the platform said so).
-        why: ``msid``, ``label``, ``elimination``, ``activation``, ``local`` or ``unknown``.
+        why: ``msid``, ``clock``, ``activation``, ``elimination``, ``local``, ``mixed`` (one line may carry
+            everybody) or ``unknown``.
     """
 
     participant: Participant | None = None

@@ -342,3 +342,36 @@ async def test_a_broken_listener_does_not_disturb_the_recorder() -> None:
     await finish(recorder)
     await listener.lane.join()
     assert (len(good.items), bad.items, [type(e) for e in told]) == (25, [], [KeyError])
+
+
+def test_a_line_that_was_handed_on_carries_another_track() -> None:
+    """The same source on the same line, after it was taken from somebody: a track of its own."""
+    call = Call()
+    call.send(0, PAYLOAD, at=1.0)
+    call.send(1, PAYLOAD, at=1.02)
+    call.time = 1_001.2
+    call.pipeline.tick()
+    call.pipeline.hand_on(0, "0")
+    call.send(100, PAYLOAD, at=3.0)
+    started = [e.track for e in call.events if isinstance(e, TrackStarted)]
+    ended = [e.track for e in call.events if isinstance(e, TrackEnded)]
+    assert (len(started), started[0].use, started[1].use, ended) == (2, 0, 1, started[:1])
+
+
+def test_the_last_packets_of_whoever_was_on_the_line_are_no_track() -> None:
+    """What was under way when the line was taken away does not become a track of somebody else."""
+    call = Call()
+    call.send(0, PAYLOAD, at=1.0)
+    call.pipeline.hand_on(0, "0")
+    call.send(1, PAYLOAD, at=1.1)
+    assert len([e for e in call.events if isinstance(e, TrackStarted)]) == 1
+
+
+def test_what_the_bot_says_is_a_track_of_its_own() -> None:
+    """A local track, beside what others send on the same line, and no sign that they are there."""
+    call = Call()
+    call.time = 1_001.0
+    sent = Received("0", 9, "audio", 0, 0, 0, False, PAYLOAD, None, 1_001.0, 48_000)
+    call.pipeline.push_local(0, sent)
+    (track,) = [e.track for e in call.events if isinstance(e, TrackStarted)]
+    assert (track.local, call.pipeline.silent_for()) == (True, None)

@@ -16,12 +16,16 @@ import structlog
 from voki_bots.calls import AnswerReceived, CandidateReceived, OfferReceived
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media.peer import Peer
+from voki_bots.media.sdp import ufrag_of
 from voki_bots.signalling import payloads
 
 _log = structlog.get_logger(__name__)
 
 OFFER_WAIT = 0.5
 """Seconds that the SFU is given to offer first (question Q14)."""
+
+REDIAL_WAIT = 0.15
+"""Seconds that it is given when a connection was lost: it may have noticed first."""
 
 ANSWER_WAIT = 5.0
 """Seconds after which an unanswered offer counts as refused."""
@@ -91,6 +95,9 @@ class Line(Protocol):
     def lines_missing(self, segment: int, peer: Peer) -> int:
         """How many lines more there should be for those present; told once for each who joined."""
 
+    def suspect(self, segment: int, peer: Peer) -> None:
+        """Consider whether a line carries more than one voice."""
+
     def lost(self, segment: int, cause: str) -> None:
         """This segment is over."""
 
@@ -125,6 +132,7 @@ class Dialler:
         self._clock = clock
         self._signals: asyncio.Queue[Signal] = asyncio.Queue()
         self._listen_first = True
+        self._spent: set[str | None] = set()
         self.segment = segment
         self.rung = 0
 
@@ -139,7 +147,7 @@ class Dialler:
             connected, lost = await self._dial(offer, failures)
             self._line.lost(self.segment, lost.cause)
             self.segment += 1
-            offer = lost.offer
+            offer = lost.offer if lost.offer and ufrag_of(lost.offer) not in self._spent else None
             failures = 0 if connected else failures + 1
             if lost.climb or failures:
                 self.rung = min(self.rung + 1, len(LADDER) - 1) if lost.climb else failures % len(LADDER)
@@ -168,13 +176,15 @@ class Dialler:
                 over += [_Lost(f"{error}") for error in errors.exceptions]
             except* IceError as errors:
                 over += [_Lost(f"{error}") for error in errors.exceptions]
+            if peer.ufrag is not None:
+                self._spent.add(peer.ufrag)
         return up.is_set(), over[0] if over else _Lost("ended")
 
     # ------------------------------------------------------------ negotiation
 
     async def _negotiate(self, peer: Peer, offer: str | None, up: asyncio.Event) -> None:
-        if offer is None and self._listen_first:
-            offer = await self._first_offer(peer)
+        if offer is None:
+            offer = await self._first_offer(peer, OFFER_WAIT if self._listen_first else REDIAL_WAIT)
         self._listen_first = False
         ours_since: float | None = None
         if offer is not None:
@@ -205,14 +215,18 @@ class Dialler:
                         await self._offer(peer, await peer.offer(spare=count))
                         ours_since = self._clock()
 
-    async def _first_offer(self, peer: Peer) -> str | None:
-        """Wait a moment for an offer of the SFU; its candidates may come before it."""
+    async def _first_offer(self, peer: Peer, wait: float) -> str | None:
+        """Wait a moment for an offer of the SFU; its candidates may come before it.
+
+        One that names the credentials of the connection that was lost is of no use to a new Peer.
+        """
         try:
-            async with asyncio.timeout(OFFER_WAIT):
+            async with asyncio.timeout(wait):
                 while True:
                     match await self._signals.get():
                         case OfferReceived(sdp):
-                            return sdp
+                            if ufrag_of(sdp) not in self._spent:
+                                return sdp
                         case CandidateReceived(candidate, mid, index):
                             await peer.add_candidate(candidate, mid, index)
                         case AnswerReceived():
@@ -286,5 +300,6 @@ class Dialler:
             raise _Lost(cause)
         if self.rung < len(LADDER) - 1 and (cause := self._line.deaf(self.segment, peer)):
             raise _Lost(cause, climb=True)
+        self._line.suspect(self.segment, peer)
         if missing := self._line.lines_missing(self.segment, peer):
             self._signals.put_nowait(MoreLines(self.segment, missing))

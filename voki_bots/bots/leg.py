@@ -36,13 +36,13 @@ from voki_bots.signalling import payloads
 
 STALLED = 2.25
 """Seconds without any packet, from anybody, after which a connection that carried media is given up while
-others are present; the successor is to be there within three. Discontinuous transmission sends something
+others are present; the successor is to be there within three. Even discontinuous transmission sends something
 every 0.4 s."""
 
 PATIENCE = 2.25
 """Seconds without any sign of life after which a connection that carries no media is given up."""
 
-DEAF = 8.0
+DEAF = 6.0
 """Seconds in which nothing was ever heard of those who were announced, after which we offer otherwise."""
 
 SHORT_OF_LINES = 5.0
@@ -54,6 +54,10 @@ FLOWING = 15.0
 
 
 _PASSING = (Closing.NOT_CONNECTED, Closing.RECONNECT, Closing.NOT_CONFIRMED)
+
+
+MIXED = 2.5
+"""Seconds after asking for more lines in vain, after which a single line is not taken for one's own."""
 
 
 class Room(Protocol):
@@ -96,9 +100,10 @@ class Leg:
         self._zero = zero
         self._clock = clock
         self._log = structlog.get_logger(__name__).bind(tenant=account.tenant)
-        self._first: dict[tuple[int, str, int], Received] = {}
         self._newest: dict[tuple[int, str, int], Received] = {}
+        self._tracks: dict[tuple[int, str, int], Track] = {}
         self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._sending: set[tuple[int, str]] = set()
         self._relay = self._relay_that_worked = 0
         self.up = False
         self._up_since = zero
@@ -171,11 +176,24 @@ class Leg:
 
     def described(self, segment: int, peer: Peer) -> None:
         """A remote description was applied: read every m-line anew, ours too."""
-        for line in peer.lines:
-            tokens = tuple(t for t in (*line.msid, line.label) if t and t != "-")
-            if self._tokens.get((segment, line.mid), tokens) != tokens:
-                self.attributed(self._room.roster.relabelled(segment, line.mid, tokens))
-            self._tokens[segment, line.mid] = tokens
+        named = {
+            (segment, line.mid): tuple(t for t in (*line.msid, line.label) if t and t != "-")
+            for line in peer.lines
+        }
+        sending = {
+            (segment, line.mid)
+            for line in peer.lines
+            if line.direction in ("sendrecv", "sendonly") and not line.rejected
+        }
+        renamed = {key for key in sending if self._tokens.get(key, ()) not in ((), named[key])}
+        for key in (self._sending - sending) | renamed:
+            # Whoever was on it is gone, though the SFU may use the line, and its source, for somebody else.
+            self.pipeline.hand_on(*key)
+        for key in sending:
+            if named[key] != self._tokens.get(key, ()):
+                self.attributed(self._room.roster.relabelled(*key, named[key]))
+            self._tokens[key] = named[key]
+        self._sending = sending
         self._room.gate.close(Closing.RENEGOTIATION)
 
     def connected(self, segment: int, peer: Peer) -> None:
@@ -212,8 +230,22 @@ class Leg:
         if self._clock() - since < SHORT_OF_LINES or self._counted == (segment, roster.last_joined):
             return 0
         self._counted = (segment, roster.last_joined)
-        sending = [x for x in peer.lines if x.kind == "audio" and x.direction in ("sendrecv", "sendonly")]
-        return max(0, len(roster.announced) - len([line for line in sending if not line.rejected]))
+        return max(0, len(roster.announced) - self._carrying(peer))
+
+    @staticmethod
+    def _carrying(peer: Peer) -> int:
+        """How many lines the SFU says that it sends audio on."""
+        lines = [line for line in peer.lines if line.kind == "audio" and not line.rejected]
+        return sum(line.direction in ("sendrecv", "sendonly") for line in lines)
+
+    def suspect(self, segment: int, peer: Peer) -> None:
+        """One line for several who are present, and no more to be had: it may well carry them all."""
+        roster = self._room.roster
+        asked = self._counted == (segment, roster.last_joined)
+        waited = self._clock() - max(self._up_since, self._zero + roster.last_joined)
+        several = len(roster.announced) > 1 and self._carrying(peer) == 1
+        mixed = several and asked and waited > SHORT_OF_LINES + MIXED
+        self.attributed(roster.suspect_mixture(segment, mixed=mixed))
 
     async def rejoin(self) -> None:
         """Leave the call's topic and join it anew."""
@@ -231,10 +263,7 @@ class Leg:
         self._log.warning("media_lost", segment=segment, cause=cause)
 
     def _packet(self, segment: int, received: Received) -> None:
-        key = (segment, received.mid, received.ssrc)
-        if key not in self._first:
-            self._first[key] = received
-        self._newest[key] = received
+        self._newest[segment, received.mid, received.ssrc] = received
         self.pipeline.push(segment, received)
 
     def _said(self, event: CallEvent) -> None:
@@ -245,7 +274,9 @@ class Leg:
             self.pipeline.reselect()
         elif isinstance(event, TrackStarted):
             track = event.track
-            first = self._first.get((track.segment, track.mid, track.ssrc))
+            key = (track.segment, track.mid, track.ssrc)
+            self._tracks[key] = track
+            first = self._newest.get(key)  # the packet that is being pushed just now
             clock = first.timestamp % 2**32 if first else None
             tokens = self._tokens.get((track.segment, track.mid), ())
             self.attributed(self._room.roster.started(track, event.at, clock, tokens))
@@ -262,7 +293,8 @@ class Leg:
             self.pipeline.reselect()
 
     def _remember_clocks(self) -> None:
-        for (segment, mid, ssrc), received in self._newest.items():
+        for key, received in self._newest.items():
             at = received.arrival - self._zero
-            self._room.roster.heard(Track(segment, mid, ssrc, received.kind), received.timestamp % 2**32, at)
+            if (track := self._tracks.get(key)) is not None:
+                self._room.roster.heard(track, received.timestamp % 2**32, at)
         self._newest.clear()

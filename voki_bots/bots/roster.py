@@ -60,6 +60,7 @@ class Roster:
         self._people: dict[str, _Person] = {}
         self._lines: dict[Track, _Line] = {}
         self._former: dict[str, str] = {}
+        self._mixed: set[int] = set()
         self._own: dict[Track, Attribution] = {}
         self.seed(call)
 
@@ -200,6 +201,13 @@ class Roster:
                 line.tokens = tuple(tokens)
         return self.attribute()
 
+    def suspect_mixture(self, segment: int, *, mixed: bool) -> dict[Track, Attribution]:
+        """Take note that one line may carry everybody: then it is nobody's own, unless an id says so."""
+        if mixed == (segment in self._mixed):
+            return {}
+        (self._mixed.add if mixed else self._mixed.discard)(segment)
+        return self.attribute()
+
     def who(self, track: Track) -> Attribution:
         """Who is on a track, as far as it is known."""
         if track in self._own:
@@ -227,6 +235,10 @@ class Roster:
             for rule in (self._by_token, self._by_clock):
                 for line in self._nameless(segment):
                     line.attribution = rule(line)
+            if segment in self._mixed:
+                for line in self._nameless(segment):
+                    line.attribution = Attribution(why="mixed")
+                continue
             self._by_activation(segment)
             for line in self._nameless(segment):
                 line.attribution = self._by_elimination(line)

@@ -16,13 +16,16 @@ from voki_bots.media.decode import Cut, Decoding
 from voki_bots.media.frames import Filter, Packet
 from voki_bots.media.opus import packet_ticks
 from voki_bots.media.reorder import Ordered, Reorder
-from voki_bots.media.rtp import TIMESTAMP_BITS, Received, Unwrapper
+from voki_bots.media.rtp import TIMESTAMP_BITS, Received, Unwrapper, distance
 from voki_bots.media.tap import Tap
 from voki_bots.media.timeline import DTX_SECONDS, Gap, Placed, Timeline
 from voki_bots.units import SILENCE_DBFS
 
 SUPERSEDED_SECONDS = 2.0
 """A source that is silent for so long after another one began on its line is over."""
+
+STRAGGLER_SECONDS = 0.3
+"""What comes on a line so soon after it was taken from somebody is theirs, if it goes on with their clock."""
 
 REDIAL_SECONDS = 3.0
 """What was silent for longer than this when its segment ended was silent of itself."""
@@ -34,11 +37,13 @@ class _Flow:
     __slots__ = (
         "carried",
         "ended",
+        "handed_on",
         "level",
         "order",
         "pending",
         "received",
         "sinks",
+        "stamp",
         "superseded",
         "timeline",
         "track",
@@ -52,10 +57,12 @@ class _Flow:
         self.unwrap = Unwrapper(TIMESTAMP_BITS)
         self.sinks: list[Subscription] = []
         self.received = now
+        self.stamp = 0
         self.level: int | None = None
         self.carried = 0
         self.superseded = False
         self.ended = False
+        self.handed_on: float | None = None
         self.pending: GapCause | None = None
 
     @property
@@ -126,6 +133,7 @@ class Pipeline:
         self._flows: dict[tuple[int, str, int], _Flow] = {}
         self._subscriptions: list[Subscription] = []
         self._held: GapCause | None = None
+        self._former: list[_Flow] = []
         self._heard: dict[int, float] = {}
         self._closed = False
         self._over: set[int] = set()
@@ -173,9 +181,11 @@ class Pipeline:
         if flow is None or flow.ended:
             if not received.payload:
                 return
+            if flow is not None and _straggles(flow, received):
+                return
             rate = received.clock_rate
             flow = self._open(segment, received.mid, received.ssrc, received.kind, rate, received.arrival)
-        flow.received = received.arrival
+        flow.received, flow.stamp = received.arrival, received.timestamp
         if received.level is not None:
             flow.level = received.level
         if self._follows(flow, received):
@@ -274,6 +284,20 @@ class Pipeline:
             if not flow.ended:
                 self._emit(flow, flow.timeline.release(self.now))
 
+    def hand_on(self, segment: int, mid: str) -> None:
+        """A line was taken from whoever is on it: what comes next is another track, even of the same source.
+
+        An SFU that gives a line to somebody else may keep its source and its numbering.
+        """
+        for flow in self._flows.values():
+            track = flow.track
+            if (track.segment, track.mid) == (segment, mid) and not (flow.ended or track.local):
+                for ordered in flow.order.flush():
+                    self._place(flow, ordered)
+                flow.superseded = True
+                flow.handed_on = self._clock()
+                self._finish(flow, flow.last)
+
     def end_segment(self, segment: int, cause: GapCause = GapCause.REDIAL) -> None:
         """End the tracks of a Peer that is gone.
 
@@ -312,7 +336,10 @@ class Pipeline:
     def _open(
         self, segment: int, mid: str, ssrc: int, kind: str, rate: int, arrival: float, *, local: bool = False
     ) -> _Flow:
-        track = Track(segment, mid, ssrc, kind, local)
+        former = self._flows.pop((segment, mid, ssrc), None)
+        if former is not None:
+            self._former.append(former)
+        track = Track(segment, mid, ssrc, kind, local, former.track.use + 1 if former else 0)
         origin, cause = self._origin(track, arrival)
         timeline: Timeline[Ordered] = Timeline(rate, origin=origin, opening=cause)
         flow = self._flows[(segment, mid, ssrc)] = _Flow(track, timeline, self._patience, arrival)
@@ -327,7 +354,7 @@ class Pipeline:
         segment, mid = track.segment, track.mid
         before = [
             f
-            for f in self._flows.values()
+            for f in (*self._former, *self._flows.values())
             if (f.track.kind, f.track.local) == (track.kind, track.local) and not f.superseded
         ]
         for flow in (f for f in before if (f.track.segment, f.track.mid) == (segment, mid)):
@@ -435,3 +462,11 @@ class Pipeline:
         for flow in self._flows.values():
             if subscription in flow.sinks:
                 flow.sinks = [s for s in flow.sinks if s is not subscription]
+
+
+def _straggles(flow: _Flow, received: Received) -> bool:
+    """Whether a packet still belongs to whoever a line was taken from."""
+    if flow.handed_on is None or received.arrival - flow.handed_on > STRAGGLER_SECONDS:
+        return False
+    step = distance(received.timestamp, flow.stamp, TIMESTAMP_BITS)
+    return abs(step) < STRAGGLER_SECONDS * 2 * received.clock_rate

@@ -96,6 +96,24 @@ def _ice_restart(platform: Platform, room: Room, members: list[Member], _: Mappi
             platform.tasks.start(member.leg.start(), f"restart of {member.user.name}")
 
 
+def _reoffer(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
+    for member in members:
+        if member.leg is not None:
+            platform.tasks.start(member.leg.reoffer(), f"re-offer to {member.user.name}")
+
+
+def _hang_up(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
+    for member in members:
+        if member.leg is not None:
+            platform.tasks.start(member.leg.hang_up(), f"hanging up on {member.user.name}")
+
+
+def _ignore_offers(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
+    for member in members:
+        if member.leg is not None:
+            member.leg.deafened = True
+
+
 def _freeze_media(platform: Platform, room: Room, members: list[Member], settings: Mapping[str, Any]) -> None:
     for member in members:
         if member.leg is not None:
@@ -134,6 +152,9 @@ FAULTS: Mapping[str, _Kind] = {
     "crash_channel": _Kind(_crash_channel),
     "kill_ice": _Kind(_kill_ice, {"close": bool}),
     "ice_restart": _Kind(_ice_restart),
+    "reoffer": _Kind(_reoffer),
+    "hang_up": _Kind(_hang_up),
+    "ignore_offers": _Kind(_ignore_offers),
     "freeze_media": _Kind(_freeze_media, {"seconds": (int, float)}),
     "mute": _Kind(_mute_media, {"muted": bool}),
     "refuse_join": _Kind(_refuse_join, {"reason": str, "on": bool}),
@@ -146,6 +167,8 @@ FAULTS: Mapping[str, _Kind] = {
 sockets are closed as at ``exp``. ``crash_channel``: ``phx_error``, and the topic is no longer joined.
 ``kill_ice``: the SFU's end of the connection falls silent; with ``close``, its sockets close too.
 ``ice_restart``: the SFU offers anew with other ICE credentials, and the old path is closed.
+``reoffer``: the SFU offers anew, though nothing has changed. ``hang_up``: it closes the connection (DTLS).
+``ignore_offers``: it answers no offer of this member's any more, until the member has left and joined again.
 ``freeze_media``: nothing is forwarded, for ``seconds`` if given. ``mute``: a person sends nothing.
 ``refuse_join``: joins are refused with ``reason`` until ``on`` is false. ``slow_join``: joins take
 ``seconds``. ``lose``: a share ``p`` of the forwarded packets never arrives.

@@ -26,6 +26,19 @@ class Switches:
         server_offers: The SFU offers first, and waits for our answer.
         own_line: The SFU may send the first publisher's audio on the line we offered.
         reuse_lines: A line that became inactive carries the next publisher, with the same SSRC.
+        reject_lines: A line that became idle is rejected (port 0) and leaves the bundle. Once the client has
+            rejected it too, the next publisher gets it under a new mid; else lines only become more.
+        new_ssrc: A line that is used again has another SSRC than before.
+        no_ssrc: Descriptions name no SSRC; packets tell their line by MID alone.
+        no_msid: Descriptions name no stream.
+        padding: Share of forwarded packets that a padding-only packet follows, 0 to 1.
+        mixed_only: A bot hears everybody on one line, mixed.
+        video: The SFU offers a line of video beside those of audio; no picture is ever sent on it.
+        client_offers: The SFU never offers; whoever wants more lines must offer them.
+        waits_for_end: As offerer the SFU uses a bot's candidates only after their end, or after 10 s.
+        glare: A bot's first offer crosses one of the SFU's, and is ignored.
+        insists_on_video: An offer without a line of video is not answered.
+        insists_on_sending: An offer that sends nothing is answered with lines that carry nothing.
         audio_level: Packets carry the audio-level header extension (RFC 6464) where the publisher's do.
         rsa_certificate: The SFU's DTLS certificate is RSA-2048, as that of Elixir SFUs.
         together: People join at once, not strictly one after another.
@@ -44,6 +57,18 @@ class Switches:
     server_offers: bool = False
     own_line: bool = True
     reuse_lines: bool = False
+    reject_lines: bool = False
+    new_ssrc: bool = False
+    no_ssrc: bool = False
+    no_msid: bool = False
+    padding: float = 0.0
+    mixed_only: bool = False
+    video: bool = False
+    client_offers: bool = False
+    waits_for_end: bool = False
+    glare: bool = False
+    insists_on_video: bool = False
+    insists_on_sending: bool = False
     audio_level: bool = False
     rsa_certificate: bool = False
     together: bool = False

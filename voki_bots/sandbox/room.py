@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from .accounts import Accounts, User
+from .mixing import Mixture
 from .options import SandboxOptions, Switches
 from .people import Person
 from .script import PersonScript
@@ -40,6 +41,7 @@ class Member:
     muted: dict[str, bool] = field(default_factory=dict)
     connected_at: float | None = None
     grace: asyncio.TimerHandle | None = None
+    mixture: Mixture | None = None
     signals: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -166,6 +168,8 @@ class Room:
             self._announce(
                 "participant_left", {"user_id": self.described(member.user)["user_id"]}, member.token
             )
+        if member.mixture is not None:
+            member.mixture.stop()
         if member.leg is not None:
             self._tasks.start(member.leg.close(), f"end of {member.user.name}")
         self._sync_all()
@@ -213,6 +217,7 @@ class Room:
                 wall=self._wall,
                 tasks=self._tasks,
                 choose=self._choose,
+                bot=member.bot,
             )
         return member.leg
 
@@ -225,13 +230,21 @@ class Room:
 
     def audible(self, listener: Member) -> list[Publisher]:
         """Whom `listener` hears: everybody who publishes, in the order of their coming."""
-        return [
+        publishing = [
             m for m in self.members.values() if m is not listener and m.leg is not None and m.leg.publishing
         ]
+        if not (self.switches.mixed_only and listener.bot and publishing):
+            return list(publishing)
+        if listener.mixture is None:
+            listener.mixture = Mixture(self._tasks)
+        listener.mixture.start(lambda packet: self._leg(listener).write(Mixture.user_id, packet, None))
+        return [listener.mixture]
 
     async def _forward(self, source: Member, packet: Any, anchor: tuple[int, int] | None) -> None:
         for member in list(self.members.values()):
-            if member is not source and member.leg is not None:
+            if member is not source and member.mixture is not None:
+                member.mixture.feed(source.user_id, packet)
+            elif member is not source and member.leg is not None:
                 await member.leg.write(source.user_id, packet, anchor)
 
     def _sync_all(self) -> None:
@@ -312,4 +325,6 @@ class Room:
         for member in members:
             if member.grace is not None:
                 member.grace.cancel()
+            if member.mixture is not None:
+                member.mixture.stop()
         await asyncio.gather(*(m.leg.close() for m in members if m.leg is not None))

@@ -23,13 +23,25 @@ from ..units import SAMPLE_RATE
 from .certificates import accept_rsa, use_rsa_certificate
 from .options import Switches
 from .paths import close_connection, fall_silent, gather_on
-from .sdp import Stream, candidates, spoken, ufrag_of
+from .sdp import (
+    Manner,
+    Stream,
+    candidates,
+    rejected,
+    renamed,
+    spoken,
+    ufrag_of,
+    unrejected,
+    without_candidates,
+)
 from .streams import Forward, OutgoingStream, Publisher
 from .tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
 _OPUS = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.mimeType.lower() == "audio/opus"]
+
+_PATIENCE = 10.0  # seconds that an ex_webrtc offerer waits for the end of candidates before it nominates
 
 Say = Callable[[str, dict[str, object]], None]
 
@@ -87,8 +99,11 @@ class Leg:
         wall: Callable[[], float],
         tasks: Tasks,
         choose: random.Random,
+        bot: bool = False,
     ) -> None:
         self.name = name
+        self.bot = bot
+        self.deafened = False
         self.switches = switches
         self.forwards: dict[str, Forward] = {}
         self.publishing = False
@@ -114,6 +129,11 @@ class Leg:
         self._early: list[Any] = []
         self._hooked: set[int] = set()
         self._idle: list[tuple[Any, OutgoingStream, int]] = []
+        self._rejecting: dict[str, tuple[Any, OutgoingStream]] = {}
+        self._free: list[tuple[Any, OutgoingStream]] = []
+        self._aliases: dict[str, str] = {}
+        self._held: list[str] | None = None
+        self._crossed = False
         self._anchor: tuple[int, int] | None = None
         self._lock = asyncio.Lock()
 
@@ -143,12 +163,19 @@ class Leg:
             ValueError: The description is not one that can be answered.
         """
         async with self._lock:
-            if self._over:
+            if self._over or self.deafened:
                 return
             if self._outstanding and not self.dead:
                 self.glares += 1
                 return
             self.offers_received += 1
+            if not self._takes(sdp):
+                return
+            if self.switches.glare and self.bot and not self._crossed:
+                self._crossed = True
+                self.glares += 1
+                self._tasks.start(self.start(), f"crossing offer to {self.name}")
+                return
             if self._pc is None or self.dead or ufrag_of(sdp) != self._ufrag or self._closed():
                 self._renew()
                 self._ufrag = ufrag_of(sdp)
@@ -168,7 +195,13 @@ class Leg:
         async with self._lock:
             if not self._outstanding or self._pc is None or self.dead:
                 return
+            if self.bot and self.switches.waits_for_end and self._ufrag is None:
+                sdp, self._held = without_candidates(sdp)
+                asyncio.get_running_loop().call_later(_PATIENCE, self._end_of_candidates, self._pc)
+            sdp = renamed(sdp, {alias: mid for mid, alias in self._aliases.items()})
+            sdp, gone = unrejected(sdp, self._pc.localDescription.sdp)
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+            self._free += [self._rejecting.pop(mid) for mid in gone if mid in self._rejecting]
             self._outstanding = False
             self._ufrag = ufrag_of(sdp)
             self._hook()
@@ -184,12 +217,27 @@ class Leg:
                 Elixir SFU.
         """
         text, mid, line = payload["candidate"], payload["sdpMid"], payload["sdpMLineIndex"]
-        if not text:  # null is no end of candidates, but there is nothing to do for the empty string either
+        if text == "":  # null is no end of candidates
+            self._end_of_candidates(self._pc)
+        if not text:
+            return
+        if self._held is not None:
+            self._held.append(str(text))
             return
         self._early.append((str(text), mid, line))
         async with self._lock:
             if self._pc is not None and self._pc.remoteDescription is not None and not self.dead:
                 await self._add_early()
+
+    def _end_of_candidates(self, pc: RTCPeerConnection | None) -> None:
+        if self._held is None or pc is not self._pc:
+            return
+        self._early += [(text, None, None) for text in self._held]
+        self._held = None
+        self._tasks.start(self._add_early(), f"candidates of {self.name}")
+
+    def _takes(self, sdp: str) -> bool:
+        return not (self.bot and self.switches.insists_on_video and "m=video" not in sdp)
 
     async def _add_early(self) -> None:
         waiting, self._early = self._early, []
@@ -209,6 +257,9 @@ class Leg:
     async def _sync(self) -> None:
         async with self._lock:
             pc = self._pc
+            if self.switches.client_offers and self.bot:
+                self._drop_gone()
+                return
             if (
                 pc is None
                 or self.dead
@@ -222,11 +273,9 @@ class Leg:
     async def _offer_changes(self, *, force: bool) -> None:
         pc = self._pc
         assert pc is not None
-        wanted = self._audible()
-        keep = {p.user_id for p in wanted}
-        gone = [key for key in self.forwards if key not in keep]
-        for key in gone:
-            self._silence(self.forwards.pop(key))
+        wanted, gone = self._audible(), self._drop_gone()
+        if self.switches.video and not any(t.kind == "video" for t in pc.getTransceivers()):
+            pc.addTransceiver("video", direction="sendonly")
         new = [p for p in wanted if p.user_id not in self.forwards]
         for publisher in new:
             self._add_line(publisher)
@@ -238,16 +287,42 @@ class Leg:
         await pc.setLocalDescription(await pc.createOffer())
         self._speak("offer")
 
+    async def reoffer(self) -> None:
+        """Offer anew though nothing has changed, as an SFU may at any time."""
+        async with self._lock:
+            if self._pc is not None and not self._outstanding and not self.dead and not self._closed():
+                await self._offer_changes(force=True)
+
+    def _drop_gone(self) -> list[str]:
+        keep = {p.user_id for p in self._audible()}
+        gone = [key for key in self.forwards if key not in keep]
+        for key in gone:
+            self._silence(self.forwards.pop(key))
+        return gone
+
     def _silence(self, forward: Forward) -> None:
         keeps = forward.transceiver.direction in ("sendrecv", "recvonly")
         forward.transceiver.direction = "recvonly" if keeps else "inactive"
+        if self.switches.reject_lines and not keeps:
+            self._rejecting[str(forward.transceiver.mid)] = (forward.transceiver, forward.stream)
+            return
         self._idle.append((forward.transceiver, forward.stream, forward.last))
 
     def _add_line(self, publisher: Publisher) -> None:
         assert self._pc is not None
+        if self._free:
+            transceiver, stream = self._free.pop(0)
+            transceiver.direction = "sendonly"
+            # The line keeps its place and gets a new name: one that no line of this connection ever had.
+            alias = self._aliases[str(transceiver.mid)] = str(100 + len(self._aliases) + self.offers_sent)
+            stream.renew(self._choose.randrange(1 << 32), alias)
+            self._assign(publisher, transceiver, stream, self._choose.randrange(0x4000))
+            return
         if self.switches.reuse_lines and self._idle:
             transceiver, stream, last = self._idle.pop(0)
             transceiver.direction = "sendrecv" if transceiver.direction == "recvonly" else "sendonly"
+            if self.switches.new_ssrc:
+                stream.renew(self._choose.randrange(1 << 32))
             self._assign(publisher, transceiver, stream, last)
             return
         transceiver = self._pc.addTransceiver("audio", direction="sendonly")
@@ -282,6 +357,10 @@ class Leg:
             gives = transceiver._offerDirection in ("sendonly", "sendrecv") and transceiver.kind == "audio"
             if transceiver.kind == "audio":
                 transceiver.setCodecPreferences(_OPUS)
+            if gives and self.bot and self.switches.insists_on_sending and not takes:
+                transceiver.direction = "inactive"
+                continue
+            own_line = own_line or self.switches.client_offers
             if gives and own_line and waiting:
                 own_line = False
                 transceiver.direction = "sendrecv" if takes else "sendonly"
@@ -311,7 +390,9 @@ class Leg:
         assert self._pc is not None
         ours = self._pc.localDescription.sdp
         labels = {str(f.transceiver.mid): f.label for f in self.forwards.values()}
-        text = spoken(ours, labels, audio_level=self.switches.audio_level)
+        switches = self.switches
+        manner = Manner(switches.audio_level, not switches.no_ssrc, not switches.no_msid)
+        text = renamed(rejected(spoken(ours, labels, manner), self._rejecting), self._aliases)
         self._say("signal", {"type": kind, "sdp": text})
         for candidate in candidates(ours):
             self._say("ice_candidate", candidate)
@@ -342,6 +423,8 @@ class Leg:
         lost = self.lose > 0 and self._choose.random() < self.lose
         if await forward.write(packet, anchor, lost=lost, level=self.switches.audio_level):
             self.totals[source] = self.totals.get(source, 0) + 1
+        if self.switches.padding and self._choose.random() < self.switches.padding:
+            await forward.pad(packet.timestamp)
 
     # ------------------------------------------------------------ life
 
@@ -350,6 +433,7 @@ class Leg:
 
     def _renew(self) -> RTCPeerConnection:
         if (old := self._drop()) is not None:
+            fall_silent(old, close=False)  # nobody is told that the old path is no more
             self._tasks.start(close_connection(old), f"closing of {self.name}")
         pc = self._pc = new_connection(self._addresses, rsa=self.switches.rsa_certificate)
         self.dead = False
@@ -370,7 +454,12 @@ class Leg:
         for _, stream, _ in self._idle:
             stream.close()
         self.forwards.clear()
-        self._idle.clear()
+        for _, stream in (*self._free, *self._rejecting.values()):
+            stream.close()
+        for kept in (self._idle, self._free, self._rejecting, self._aliases):
+            kept.clear()
+        self._held = None
+        self._ufrag = None
         self._hooked.clear()
         self._anchor = None
         return pc
@@ -380,6 +469,12 @@ class Leg:
         self.dead = True
         if self._pc is not None:
             fall_silent(self._pc, close=close)
+
+    async def hang_up(self) -> None:
+        """Close the connection properly (DTLS close_notify) and take no part in it any more."""
+        self.dead = True
+        if self._pc is not None:
+            await close_connection(self._pc)
 
     async def close(self) -> None:
         """End this leg."""

@@ -69,6 +69,7 @@ class OutgoingStream:
     aiortc's own sending tasks are not started: they would number and time the packets by themselves.
 
     Attributes:
+        mid: What the line is called towards the far end, if not as aiortc calls it.
         started: Set once DTLS is up and the line was negotiated.
         packets: RTP packets that were sent.
         reports_received: Receiver reports of the far end about this stream.
@@ -80,6 +81,7 @@ class OutgoingStream:
         self.sender = sender
         self.started = asyncio.Event()
         self.packets = 0
+        self.mid: str | None = None
         self.reports_received = 0
         self._octets = 0
         self._payload_type: int | None = None
@@ -101,13 +103,35 @@ class OutgoingStream:
             return
         numbers = {e.uri: e.id for e in parameters.headerExtensions}
         if _MID_URI in numbers:
-            self._mid_extension = extension(numbers[_MID_URI], str(parameters.muxId).encode())
+            self._mid_extension = extension(numbers[_MID_URI], (self.mid or str(parameters.muxId)).encode())
         self._level_number = numbers.get(_LEVEL_URI)
         self.sender.transport._register_rtp_sender(self.sender, parameters)
         self._payload_type = opus.payloadType
         self.started.set()
         if self._reporting is None:
             self._reporting = self._tasks.start(self._report(), "sender reports")
+
+    def renew(self, ssrc: int, mid: str | None = None) -> None:
+        """Be another source from the next negotiation on, on a line of another name if one is given."""
+        self.close()
+        self.sender._ssrc = ssrc
+        self.mid = mid
+        self.packets = self._octets = 0
+        self._last = self._passed_on = None
+
+    async def pad(self, sequence: int, timestamp: int, size: int = 200) -> bool:
+        """Send a packet of nothing but padding (RFC 3550 section 5.1), as a bandwidth probe is."""
+        if self._payload_type is None:
+            return False
+        ssrc = self.sender._ssrc
+        packet = rtp_packet(
+            self._payload_type, sequence, timestamp, ssrc, b"", extensions=self._mid_extension
+        )
+        padded = bytes([packet[0] | 0x20]) + packet[1:] + bytes(size - 1) + bytes([size])
+        with contextlib.suppress(ConnectionError):
+            await self.sender.transport._send_rtp(padded)
+            return True
+        return False
 
     async def write(
         self,
@@ -206,6 +230,12 @@ class Forward:
     label: Stream
     offset: int | None = None
     last: int = 0
+
+    async def pad(self, timestamp: int) -> bool:
+        """Slip a padding-only packet in behind the last one; all that follow are numbered one higher."""
+        self.offset = ((self.offset or 0) + 1) & 0xFFFF
+        self.last = (self.last + 1) & 0xFFFF
+        return await self.stream.pad(self.last, timestamp)
 
     async def write(self, packet: Any, anchor: tuple[int, int] | None, *, lost: bool, level: bool) -> bool:
         """Forward one packet, and say whether it was sent.
