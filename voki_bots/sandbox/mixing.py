@@ -5,18 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
-from aiortc.rtp import RtpPacket
 
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
 from .tasks import Tasks
 
 _FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 _MOST = 10  # frames that wait of one source
+
+
+@dataclass(frozen=True, slots=True)
+class _NoExtensions:
+    audio_level: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPacket:
+    """As much of an RTP packet as is forwarded."""
+
+    sequence_number: int
+    timestamp: int
+    payload: bytes
+    marker: int = 0
+    extensions: _NoExtensions = _NoExtensions()
 
 
 class _Source:
@@ -52,7 +68,7 @@ class Mixture:
         self._encoder.format, self._encoder.bit_rate = "s16", 48_000
         self._encoder.options = {"application": "voip", "frame_duration": "20"}
 
-    def start(self, write: Callable[[RtpPacket], Awaitable[None]]) -> None:
+    def start(self, write: Callable[[Any], Awaitable[None]]) -> None:
         """Send a packet every 20 ms from now on; a second call changes nothing."""
         if self._running is None:
             self._running = self._tasks.start(self._run(write), "mixture")
@@ -68,15 +84,14 @@ class Mixture:
             self._running.cancel()
             self._running = None
 
-    async def _run(self, write: Callable[[RtpPacket], Awaitable[None]]) -> None:
+    async def _run(self, write: Callable[[Any], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         start, count, sequence = loop.time(), 0, 0
         while True:
             await asyncio.sleep(max(0.0, start + count * _FRAME_SECONDS - loop.time()))
             for payload in self._encode(count):
-                packet = RtpPacket(sequence_number=sequence & 0xFFFF, timestamp=count * FRAME_SAMPLES)
-                packet.payload = payload
-                await write(packet)
+                timestamp = count * FRAME_SAMPLES & 0xFFFFFFFF
+                await write(MixedPacket(sequence & 0xFFFF, timestamp, payload))
                 sequence += 1
             count += 1
 
