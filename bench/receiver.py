@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from bench.process import tell, told
 
-LAG_PERIOD = 0.05
+LAG_PERIOD = 0.1
 
 
 class Receiver(Protocol):
@@ -32,7 +32,7 @@ class Receiver(Protocol):
 
 
 class Lag:
-    """How late the event loop is, looked at 20 times a second."""
+    """How late the event loop is, looked at ten times a second."""
 
     def __init__(self) -> None:
         self.late: list[float] = []

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from voki_bots.media import sdp
+from voki_bots.media import sdp, shortcuts
+from voki_bots.media.quirks import Pulse
 from voki_bots.media.receive import Intake
 from voki_bots.media.rtp import Received, extension_elements
 
@@ -45,8 +46,13 @@ class Far:
         self.intake._pc = Connection([s.mid for s in audio])  # type: ignore[assignment]
         self.intake.describe(described.sections)
 
-    def put(self, data: bytes) -> bool | None:
-        return self.intake.take(data, len(data), 1.0, lambda size: data[:size])
+        self.room, self.pulse = shortcuts.room(), Pulse(lambda: 0.0)
+        self.room.limit = 1500
+        self._take = self.intake.taker(self.room, lambda state, cell, length: 0, None, self.pulse)
+
+    def put(self, data: bytes) -> bool:
+        self.room.buffer[0 : len(data)] = data
+        return self._take(len(data), 1.0)
 
 
 class Connection:
@@ -143,7 +149,7 @@ def test_an_unknown_type_counts_in_the_sequence() -> None:
 def test_rtcp_and_video_are_left_to_aiortc(number: int) -> None:
     """Sender and receiver reports (200, 201 with the marker bit off), and the type of a video line."""
     far = Far(section("0"), section("1", kind="video", number=96))
-    assert far.put(rtp(9, number=number)) is None
+    assert far.put(rtp(9, number=number)) is False
 
 
 @pytest.mark.parametrize(
@@ -156,9 +162,9 @@ def test_rtcp_and_video_are_left_to_aiortc(number: int) -> None:
     ],
 )
 def test_malformed_packets_are_refused(data: bytes) -> None:
-    """Nothing is delivered, and nothing raises."""
+    """They are counted, nothing is delivered, and nothing raises."""
     far = Far(section("0"))
-    assert (far.put(data), far.got) == (False, [])
+    assert (far.put(data), far.pulse.hostile, far.got) == (True, 1, [])
 
 
 @pytest.mark.parametrize(

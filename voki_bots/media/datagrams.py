@@ -71,15 +71,14 @@ class Entrance:
         self._pulse = pulse
         self._intake = intake
         self._wanted = wanted
-        self._room = shortcuts.Room()
-        self._unprotect: Callable[[int], bytes | None] | None = None
+        self._room = shortcuts.room()
         self._hooked = False
         if wanted is not ReceivePath.RECEIVER:
             dtls.on("statechange", self._changed)
 
     def _changed(self) -> None:
         if self._dtls.state != "connected":
-            self._unprotect = None
+            self._room.limit = 0
         elif not self._hooked:
             self._hooked = True
             self._choose()
@@ -88,7 +87,9 @@ class Entrance:
         if (why := shortcuts.misfit(self._dtls)) is not None:
             _fall_back(ReceivePath.HOOK, why)
             return
-        self._unprotect = shortcuts.unprotector(self._dtls, self._room)
+        decrypt, state, self._session = shortcuts.decryption(self._dtls)
+        self._take = self._intake.taker(self._room, decrypt, state, self._pulse)
+        self._room.limit = MAX_DATAGRAM
         self._stock = shortcuts.hook(self._dtls, self._received)
         self.path = ReceivePath.HOOK
         if self._wanted is not ReceivePath.TICK:
@@ -103,25 +104,11 @@ class Entrance:
     def _received(self, data: bytes, component: int) -> None:
         """Take what asyncio or a TURN client has read; this is aioice's `Connection.data_received`."""
         size = len(data)
-        if size <= MAX_DATAGRAM:
+        if size <= self._room.limit:
             self._room.buffer[0:size] = data
             if self._take(size, self._pulse.clock()):
                 return
         self._stock(data, component)
-
-    def _take(self, size: int, arrival: float) -> bool:
-        """Take what is in the room if it is audio; only what was authentic is a sign of life."""
-        unprotect = self._unprotect
-        if unprotect is None or not 12 < size <= MAX_DATAGRAM:
-            return False
-        taken = self._intake.take(self._room.buffer, size, arrival, unprotect)
-        if taken is None:
-            return False
-        if taken:
-            self._pulse.at = arrival
-        else:
-            self._pulse.hostile += 1
-        return True
 
 
 def tick_misfit(loop: asyncio.AbstractEventLoop) -> str | None:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from voki_bots.calls import Track
 from voki_bots.media.frames import AudioFrame, Filter, Packet
-from voki_bots.media.opus import Decoder, packet_ticks
+from voki_bots.media.opus import Decoder
 from voki_bots.units import SAMPLE_RATE
 
 BATCH_SECONDS = 0.1
@@ -33,7 +32,7 @@ class Cut:
 class _Stream:
     """One track on its way through a decoder and a chain of filters."""
 
-    __slots__ = ("_count", "_decoder", "_end", "_filters", "_parts", "_rate", "_since", "_start", "_track")
+    __slots__ = ("_count", "_decoder", "_end", "_filters", "_full", "_rate", "_since", "_start", "_track")
 
     def __init__(self, track: Track, rate: int, filters: Sequence[Filter]) -> None:
         self._track = track
@@ -41,26 +40,25 @@ class _Stream:
         self._filters = filters
         self._decoder = Decoder(rate)
         self._end: int | None = None
-        self._parts: list[npt.NDArray[np.int16]] = []
+        self._full = BATCH_SECONDS * rate
         self._count = 0
         self._start = 0
         self._since = 0.0
 
-    def feed(self, packet: Packet, now: float) -> Iterable[AudioFrame]:
+    def feed(self, packet: Packet, clock: Callable[[], float]) -> Iterable[AudioFrame]:
         start = round(packet.start * SAMPLE_RATE)
+        made: Iterable[AudioFrame] = ()
         if self._end is not None and start != self._end:
-            yield from self._bridge(start - self._end, packet.payload)
-        if not self._parts:
-            self._start, self._since = start, now
-        samples = self._decoder.decode(packet.payload)
-        self._parts.append(samples)
-        self._count += len(samples)
-        self._end = start + packet_ticks(packet.payload)
-        if self._count >= BATCH_SECONDS * self._rate:
-            yield from self._batch()
+            # The decoder must conceal before it decodes what comes after.
+            made = list(self._bridge(start - self._end, packet.payload))
+        if not self._count:
+            self._start, self._since = start, clock()
+        self._count = self._decoder.collect(packet.payload)
+        self._end = start + packet.duration
+        return [*made, *self._batch()] if self._count >= self._full else made
 
     def idle(self, now: float) -> Iterable[AudioFrame]:
-        if self._parts and now - self._since >= LATE_SECONDS:
+        if self._count and now - self._since >= LATE_SECONDS:
             yield from self._batch()
 
     def cut(self) -> Iterable[AudioFrame]:
@@ -90,10 +88,7 @@ class _Stream:
             yield from _through(self._filters, frame)
 
     def _batch(self) -> Iterable[AudioFrame]:
-        if not self._parts:
-            return
-        samples = np.concatenate(self._parts)
-        self._parts, self._count = [], 0
+        samples, self._count = self._decoder.collected(), 0
         if len(samples):
             frame = AudioFrame(self._track, samples, self._rate, self._start / SAMPLE_RATE)
             yield from _through(self._filters, frame)
@@ -125,7 +120,7 @@ class Decoding:
         if stream is None:
             filters = tuple(self._make()) if self._make is not None else ()
             stream = self._streams[item.track] = _Stream(item.track, self._rate, filters)
-        return stream.feed(item, self._clock())
+        return stream.feed(item, self._clock)
 
     def idle(self, now: float) -> Iterable[AudioFrame]:
         """Give batches that wait for packets which do not come."""

@@ -112,6 +112,10 @@ class Decoder:
         )
         self._room = np.empty(int(MAX_SECONDS * rate), dtype=np.int16)
         self._pcm = self._ffi.from_buffer("int16_t[]", self._room)
+        self._longest = len(self._room)
+        self._batch = np.empty(3 * self._longest, dtype=np.int16)
+        self._batch_pcm = self._ffi.from_buffer("int16_t[]", self._batch)
+        self._count = 0
 
     def decode(self, payload: bytes) -> npt.NDArray[np.int16]:
         """Decode one packet: shape (n,), n as `packet_ticks` says at 48 kHz.
@@ -122,6 +126,31 @@ class Decoder:
         if count < 0:
             return self.conceal(packet_ticks(payload) * self.rate // SAMPLE_RATE)
         return self._room[:count].copy()
+
+    def collect(self, payload: bytes) -> int:
+        """Decode one packet behind those collected before, which `collected` gives all at once.
+
+        Args:
+            payload: The packet; a broken one is concealed.
+
+        Returns:
+            How many samples are collected now; take them at a fifth of a second, at the latest.
+        """
+        at = self._count
+        room = self._batch_pcm + at if at else self._batch_pcm
+        size = min(self._longest, len(self._batch) - at)
+        count = self._lib.opus_decode(self._state, payload, len(payload), room, size, 0) if payload else 0
+        if count < 0:
+            made = self.conceal(min(size, packet_ticks(payload) * self.rate // SAMPLE_RATE))
+            count = len(made)
+            self._batch[at : at + count] = made
+        self._count = at + int(count)
+        return self._count
+
+    def collected(self) -> npt.NDArray[np.int16]:
+        """Give what was collected: shape (n,), and begin anew."""
+        count, self._count = self._count, 0
+        return self._batch[:count].copy()
 
     def conceal(self, samples: int) -> npt.NDArray[np.int16]:
         """Make up for what is missing, fading out: shape (samples,), in steps of 2.5 ms, the rest silent."""

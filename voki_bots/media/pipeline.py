@@ -218,7 +218,8 @@ class Pipeline:
             if flow.order.waiting:
                 for ordered in flow.order.tick(clock):
                     self._place(flow, ordered)
-            self._emit(flow, flow.timeline.tick(now))
+            if flow.timeline.waiting:
+                self._emit(flow, flow.timeline.tick(now))
             if flow.superseded and clock - flow.received > SUPERSEDED_SECONDS:
                 self._finish(flow, flow.last)
         for subscription in list(self._subscriptions):

@@ -21,7 +21,7 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket, unwrap_rtx
 
 from voki_bots.media import quirks
 from voki_bots.media.reception import Reception
-from voki_bots.media.rtp import Received, SenderReport, extension_elements
+from voki_bots.media.rtp import Received, SenderReport, extension_elements, received
 from voki_bots.media.sdp import Codec, Section
 
 __all__ = ["Intake", "Received", "SenderReport", "TrackStatistics"]
@@ -34,6 +34,8 @@ _NTP_UNIT = 2.0**-32
 _HEADER = struct.Struct("!BBHII").unpack_from
 _HEADER_SIZE = 12
 _MAX_BLOCKS = 1024
+_ROOM_SIZE = 2048
+"""More than any datagram that is taken, so that a longer one is recognised as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,18 @@ class TrackStatistics:
     lost: int
     octets: int
     jitter: float
+
+
+class Room:
+    """Memory in which a datagram is read and decrypted in place, and how long it may be; 0 takes none."""
+
+    __slots__ = ("buffer", "cell", "length", "limit")
+
+    def __init__(self, ffi: Any) -> None:
+        self.cell = ffi.new("char[]", _ROOM_SIZE)
+        self.length = ffi.new("int *")
+        self.buffer = ffi.buffer(self.cell)
+        self.limit = 0
 
 
 @dataclass(slots=True)
@@ -84,7 +98,9 @@ class _Source:
 class _Route:
     """Where the audio of a source goes, as the current description has it."""
 
+    mid: str
     source: _Source
+    count: Callable[[int, int, float], None]
     rates: dict[int, int]
     clock_rate: int
     pinned: bool
@@ -159,83 +175,98 @@ class Intake:
         self._numbers = {header.id: header.uri for header in headers}
         self._blocks.clear()
         self._routes.clear()
-        self._aside = {
+        self._aside.clear()
+        self._aside.update(
             n
             for s in sections
             for n, codec in s.codecs.items()
             if s.kind != "audio" or codec.name.lower() == "rtx"
-        }
+        )
         for transceiver in self._pc.getTransceivers() if self._pc else ():
             quirks.read_extensions(transceiver.receiver.transport, parameters)
 
-    def take(
-        self, packet: Any, size: int, arrival: float, unprotect: Callable[[int], bytes | None]
-    ) -> bool | None:
-        """Take a datagram in the range of SRTP if it is audio; synchronous, and the hot path.
+    def taker(
+        self, room: Room, decrypt: Callable[[Any, Any, Any], int], state: Any, pulse: quirks.Pulse
+    ) -> Callable[[int, float], bool]:
+        """Make the function through which audio comes as bytes: synchronous, and the hot path.
 
         Args:
-            packet: A buffer whose first `size` bytes, 13 at least, are the datagram.
-            size: Bytes.
-            arrival: Seconds of the event loop's clock.
-            unprotect: Decrypts the buffer's first so many bytes; None from it if they are not authentic.
+            room: Where datagrams are, and how long they may be.
+            decrypt: Decrypts what is in the room's cell in place, and says how long it is then; 0 from it
+                means that it was authentic (libsrtp's srtp_unprotect).
+            state: Its first argument.
+            pulse: Is told that the far end was heard, by what was authentic, and of what was hostile.
 
         Returns:
-            True if it was taken, False if it was malformed or not authentic, None if it is not ours to take:
-            RTCP, video, repair packets and what nobody announced are aiortc's.
+            A function of size and arrival, in seconds of the event loop's clock. False from it means that
+            the datagram is not ours to take: RTCP, video, repair packets, and what nobody announced, are
+            aiortc's.
         """
-        first, second, sequence, timestamp, ssrc = _HEADER(packet)
-        number = second & 0x7F
-        # RTP and SRTCP are told apart by the second byte (RFC 5761 section 4).
-        if not 0x80 <= first <= 0xBF or 64 <= number < 96 or number in self._aside:
-            return None
-        route = self._routes.get(ssrc)
-        if route is None and not self._announced(ssrc, number):
-            return None
-        plain = unprotect(size)
-        if plain is None:
-            return False
-        start, end = _HEADER_SIZE + 4 * (first & 0x0F), len(plain)
-        named = level = None
-        if first & 0x10:
-            stop = start + 4 + 4 * int.from_bytes(plain[start + 2 : start + 4], "big")
-            if stop > end:
+        buffer, cell, length = room.buffer, room.cell, room.length
+        routes, blocks, aside = self._routes, self._blocks, self._aside
+        deliver = self._deliver
+
+        def take(size: int, arrival: float) -> bool:
+            if not _HEADER_SIZE < size <= room.limit:
                 return False
-            block, start = plain[start:stop], stop
-            known = self._blocks.get(block)
-            named, level = known if known is not None else self._read(block)
-        if first & 0x20:
-            padding = plain[-1]
-            if not 0 < padding <= end - start:
+            first, second, sequence, timestamp, ssrc = _HEADER(buffer)
+            number = second & 0x7F
+            # RTP and SRTCP are told apart by the second byte (RFC 5761 section 4).
+            if not 0x80 <= first <= 0xBF or 64 <= number < 96 or number in aside:
                 return False
-            end -= padding
-        if start > end:
-            return False
-        if route is None or (named is not None and not route.pinned and named != route.source.mid):
-            route = self._route(ssrc, number, named)
-            if route is None:
-                self.unrouted += 1
+            route = routes.get(ssrc)
+            if route is None and not self._announced(ssrc, number):
+                return False
+            length[0] = size
+            if decrypt(state, cell, length):
+                pulse.hostile += 1
                 return True
-        source, rate = route.source, route.rates.get(number)
-        # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
-        payload = plain[start:end] if rate is not None else b""
-        source.octets += end - start
-        source.statistics.add(sequence, timestamp, arrival)
-        self._deliver(
-            Received(
-                source.mid,
-                ssrc,
-                "audio",
-                number,
-                sequence,
-                timestamp,
-                second > 0x7F,
-                payload,
-                level,
-                arrival,
-                rate or route.clock_rate,
+            pulse.at = arrival
+            start, end = _HEADER_SIZE + 4 * (first & 0x0F), length[0]
+            plain = buffer[0:end]
+            named = level = None
+            if first & 0x10:
+                stop = start + 4 + 4 * int.from_bytes(plain[start + 2 : start + 4], "big")
+                block, start = plain[start:stop], stop
+                known = blocks.get(block)
+                named, level = known if known is not None else self._read(block)
+            if first & 0x20:
+                end -= plain[-1] or _ROOM_SIZE
+            if start > end:
+                pulse.hostile += 1
+                return True
+            if route is None or (named is not None and not route.pinned and named != route.mid):
+                route = self._route(ssrc, number, named)
+                if route is None:
+                    self.unrouted += 1
+                    return True
+            rate = route.rates.get(number)
+            route.source.octets += end - start
+            route.count(sequence, timestamp, arrival)
+            # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
+            payload = plain[start:end] if rate is not None else b""
+            marker = second > 0x7F
+            rate = rate or route.clock_rate
+            deliver(
+                received(
+                    (
+                        route.mid,
+                        ssrc,
+                        "audio",
+                        number,
+                        sequence,
+                        timestamp,
+                        marker,
+                        payload,
+                        level,
+                        arrival,
+                        rate,
+                    )
+                )
             )
-        )
-        return True
+            return True
+
+        return take
 
     def statistics(self) -> list[TrackStatistics]:
         """Give the numbers of every source."""
@@ -352,7 +383,9 @@ class Intake:
             if source is None:
                 return None
         pinned = ssrc in self._signalled
-        route = self._routes[ssrc] = _Route(source, line.rates(), line.clock_rate, pinned)
+        route = self._routes[ssrc] = _Route(
+            mid, source, source.statistics.add, line.rates(), line.clock_rate, pinned
+        )
         return route
 
     def _mid_of(self, ssrc: int, number: int, named: str | None) -> str | None:

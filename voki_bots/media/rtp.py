@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 ONE_BYTE_PROFILE = 0xBEDE
 TWO_BYTE_PROFILE = 0x1000
@@ -12,9 +14,10 @@ SEQUENCE_BITS = 16
 TIMESTAMP_BITS = 32
 
 
-@dataclass(slots=True, eq=False)
-class Received:
-    """One RTP packet as it arrived, already decrypted and assigned to an m-line. Treat it as immutable.
+class Received(NamedTuple):
+    """One RTP packet as it arrived, already decrypted and assigned to an m-line.
+
+    A tuple and not a dataclass: one is made for every packet, and the garbage collector may forget it.
 
     Attributes:
         mid: The m-line it belongs to (RFC 8843 section 9.2).
@@ -41,6 +44,10 @@ class Received:
     level: int | None
     arrival: float
     clock_rate: int
+
+
+received: Callable[[tuple[Any, ...]], Received] = functools.partial(tuple.__new__, Received)
+"""Makes a `Received` of all its fields in a tuple; what `Received` does in the end, without the detour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from typing import Any
 
 import pylibsrtp
 
-ROOM_SIZE = 2048
-"""More than any datagram that is taken, so that a longer one is recognised as such."""
+from voki_bots.media.receive import Room
 
 KNOWN = {"aiortc": ((1, 16), (2,)), "aioice": ((0, 13), (1,)), "pylibsrtp": ((1, 0), (2,))}
 """The versions that this was written against: from, and below."""
@@ -33,18 +32,6 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _OLD = 0.5
 """Seconds that a datagram can have waited for us; anything else means that the wall clock was set."""
-
-
-class Room:
-    """Memory in which a datagram is read and decrypted in place."""
-
-    __slots__ = ("buffer", "cell", "length")
-
-    def __init__(self) -> None:
-        ffi = pylibsrtp._binding.ffi
-        self.cell = ffi.new("char[]", ROOM_SIZE)
-        self.length = ffi.new("int *")
-        self.buffer = ffi.buffer(self.cell)
 
 
 def misfit(dtls: Any) -> str | None:
@@ -73,24 +60,18 @@ def misfit(dtls: Any) -> str | None:
     return None
 
 
-def unprotector(dtls: Any, room: Room) -> Callable[[int], bytes | None]:
-    """Give what decrypts the first so many bytes of the room; None from it if they are not authentic.
+def room() -> Room:
+    """Give memory that libsrtp can work in."""
+    return Room(pylibsrtp._binding.ffi)
 
-    It is pylibsrtp's `Session.unprotect` (RFC 3711 section 3.3) without its copies and checks.
+
+def decryption(dtls: Any) -> tuple[Callable[[Any, Any, Any], int], Any, object]:
+    """Give libsrtp's srtp_unprotect (RFC 3711 section 3.3), its first argument, and what owns that.
+
+    It is pylibsrtp's `Session.unprotect` without its copies and checks.
     """
     session = dtls._rx_srtp
-    state, decrypt = session._srtp[0], pylibsrtp._binding.lib.srtp_unprotect
-    cell, length, buffer = room.cell, room.length, room.buffer
-
-    def unprotect(size: int) -> bytes | None:
-        length[0] = size
-        if decrypt(state, cell, length):
-            return None
-        plain: bytes = buffer[0 : length[0]]
-        return plain
-
-    unprotect.session = session  # type: ignore[attr-defined]  # libsrtp's memory lives as long as this
-    return unprotect
+    return pylibsrtp._binding.lib.srtp_unprotect, session._srtp[0], session
 
 
 def hook(dtls: Any, received: Callable[[bytes, int], None]) -> Callable[[bytes, int], None]:

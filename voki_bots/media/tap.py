@@ -31,6 +31,7 @@ MAX_PACE_SECONDS = 0.2
 FLUSH_SECONDS = 0.8
 IDLE_SECONDS = 0.15
 TURN_SECONDS = 0.25
+HANDFUL = 32
 BUDGET_SECONDS = 5.0
 LIMIT = 6000
 
@@ -283,32 +284,45 @@ class Tap:
     def _work(self) -> None:
         clock = self.lane.clock
         began = clock()
+        self.lane._busy = (self, began)
         try:
             while self._items and not self._gone and clock() - began < TURN_SECONDS:
-                item = self._items.popleft()
-                if isinstance(item, _Mark):
-                    self._reach(item)
-                else:
-                    self._write(item if self.stage is None else None, item)
+                self._empty()
             if self._gone:
                 return
             if self._items:
                 self.lane.wake()
             if self.stage is not None:
-                self._busy()
-                for made in self.stage.idle(clock()):
-                    self._write(made, None)
+                self._write(self.stage.idle(clock()))
             if self._dirty and clock() - self._flushed >= FLUSH_SECONDS:
                 self._flush()
         except Exception as error:  # noqa: BLE001  # a plugin's sink: whatever it raises ends this tap alone
             self._fail(error)
 
-    def _write(self, item: Any, raw: Any) -> None:
+    def _empty(self) -> None:
+        """Take a handful of items: the clock is not asked for each."""
+        items, stage, write = self._items, self.stage, self._sink.write
+        for _ in range(min(len(items), HANDFUL)):
+            if self._gone:
+                return
+            try:
+                item = items.popleft()
+            except IndexError:  # the loop has dropped it in this moment
+                return
+            if type(item) is _Mark:
+                self._reach(item)
+            elif stage is None:
+                self._dirty = True
+                write(item)
+            elif made := stage.feed(item):
+                self._write(made)
         self._busy()
-        for made in (item,) if item is not None else self.stage.feed(raw) if self.stage is not None else ():
+
+    def _write(self, made: Iterable[Any]) -> None:
+        for item in made:
             self._busy()
-            self._sink.write(made)
             self._dirty = True
+            self._sink.write(item)
             if self._gone:
                 return
 
@@ -323,8 +337,7 @@ class Tap:
     def _reach(self, mark: _Mark) -> None:
         try:
             if mark.closes and self.stage is not None:
-                for made in self.stage.finish():
-                    self._write(made, None)
+                self._write(self.stage.finish())
             if not self._gone:
                 self._flush()
             if mark.closes and not self._gone:

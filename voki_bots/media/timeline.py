@@ -163,6 +163,11 @@ class Timeline(Generic[T]):
         return start
 
     @property
+    def waiting(self) -> bool:
+        """Whether something is held back until it can be judged."""
+        return bool(self._waiting)
+
+    @property
     def offset(self) -> int:
         """Call time minus timestamp, in ticks, of what was placed last."""
         return self._offset or 0
