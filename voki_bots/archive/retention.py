@@ -53,6 +53,11 @@ class Archive:
         self.root, _ = split_template(root)
         self._wall = wall
 
+    @staticmethod
+    def seconds(period: str) -> float:
+        """Read a period such as ``90d``; see `seconds_of`."""
+        return seconds_of(period)
+
     def unfinished(self) -> list[Path]:
         """Find calls that nobody attends any more and that were not finished: a crash left them."""
         return [

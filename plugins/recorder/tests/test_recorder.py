@@ -83,7 +83,7 @@ async def test_the_journal_names_each_file(tmp_path: Path) -> None:
         call.advance(2.5)
         track = await call.speak(call.join("Ana"), silence(0.1))
     facts = {"track": str(track), "path": "tracks/customer-1.0.opus", "codec": "opus", "start": 2.5}
-    assert call.journalled == [{"type": "track_file", **facts}]
+    assert call.journalled[1:] == [{"type": "track_file", **facts}]
 
 
 async def test_a_voice_that_is_known_late_gives_the_file_its_name(tmp_path: Path) -> None:

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from voki_bots import Attendance, FileWriteError, OggOpusWriter, Packet, Track
+from voki_bots_recorder.clocks import CLOCK, Clocks
 from voki_bots_recorder.names import FOLDER, Names
 
 PACE = 0.1
 """Seconds that packets may wait for each other; a file is in no hurry."""
-
-CLOCK = 48_000
-"""Ticks a second in an Ogg/Opus file (RFC 7845 section 4)."""
 
 
 @dataclass(slots=True)
@@ -45,6 +43,7 @@ class TrackFiles:
         self._loop = asyncio.get_running_loop()
         self._directory = call.directory
         self._names = Names()
+        self._clocks = Clocks()
         self._open: dict[Track, _File] = {}
         self._finished: dict[Track, str] = {}
         self._failed: set[Track] = set()
@@ -62,6 +61,9 @@ class TrackFiles:
             file.writer.write(packet.payload, _ticks(packet) - file.zero, packet.duration)
         except FileWriteError as error:
             self._give_up(track, error)
+        else:
+            if (point := self._clocks.take(packet)) is not None:
+                self._journal("clock_measured", **point)
         self._close_if_abandoned()
 
     def flush(self) -> None:
@@ -72,6 +74,8 @@ class TrackFiles:
     def close(self) -> None:
         """Close all files and make them durable."""
         try:
+            for point in self._clocks.rest():
+                self._journal("clock_measured", **point)
             self._each(lambda file: file.writer.close())
         finally:
             self._finished |= {track: file.path for track, file in self._open.items()}

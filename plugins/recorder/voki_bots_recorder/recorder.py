@@ -7,30 +7,39 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
-from voki_bots import Attendance, Plugin, PluginSettings
+import structlog
+
+from voki_bots import Attendance, Plugin
 from voki_bots_recorder.files import TrackFiles
+from voki_bots_recorder.finishing import Finishing
+from voki_bots_recorder.settings import RecorderSettings
 
 CLOSING = 20.0
 """Seconds the disk may take to close the files of a call."""
 
 
-class RecorderSettings(PluginSettings):
-    """Settings of the recorder.
-
-    Attributes:
-        directory: Where calls are kept; without it, where the service keeps them.
-    """
-
-    directory: Path | None = None
-
-
 class Recorder(Plugin[RecorderSettings]):
-    """Record every participant on a track of their own, as it came."""
+    """Record every participant on a track of their own, and make what people listen to of it."""
+
+    _finishing: Finishing | None = None
+
+    async def __aenter__(self) -> Self:
+        """From now on calls are finished when they are over."""
+        self._finishing = Finishing(self.settings.finishers)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Wait a while for calls that are being finished."""
+        if self._finishing is not None:
+            await self._finishing.close()
+            self._finishing = None
 
     def archive(self) -> Path | None:
-        """Calls are kept where the settings say."""
-        return self.settings.directory
+        """Calls are kept where the settings say, in folders named as they say."""
+        told = {"directory", "name"} & self.settings.model_fields_set
+        return self.settings.place if told else None
 
     def check(self) -> Sequence[str]:
         """Say why the directory cannot be written, if so. Nothing is made."""
@@ -46,9 +55,17 @@ class Recorder(Plugin[RecorderSettings]):
             return (f"directory: {wanted} cannot be written: no permission in {there}",)
         return ()
 
+    async def recover(self, archive: Path) -> None:
+        """Finish what a crash left, and erase calls whose time is over."""
+        if self._finishing is not None:
+            log = structlog.get_logger(__name__).bind(plugin=self.name, archive=str(archive))
+            await self._finishing.recover(archive, log)
+
     @asynccontextmanager
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
-        """Write until the call ends; then close the files and name them by who was on them."""
+        """Write until the call ends; then close the files, name them by who was on them, and finish."""
+        options = self.settings.finish
+        call.journal("finish_planned", options=options.as_json(), keep=self.settings.keep_seconds)
         files = TrackFiles(call)
         listening = call.packets(files, of=("all", "bot"))
         try:
@@ -63,3 +80,6 @@ class Recorder(Plugin[RecorderSettings]):
                 call.log.error("files_left_open", directory=str(call.directory), waited=CLOSING)
             else:
                 files.rename()
+            finally:
+                if self._finishing is not None and options.anything:
+                    self._finishing.soon(call, options)

@@ -1,0 +1,111 @@
+"""What happens to calls after they are over: finished in other processes, and one day purged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voki_bots import Archive, Attendance, FinishOptions, FinishPool, Log, VokiError
+
+PATIENCE = 120.0
+"""Seconds that a session may take to seal its folder."""
+
+LINGER = 120.0
+"""Seconds that finishing may take at the stop; what is left then is finished at the next start."""
+
+RESUME = 60.0
+"""Seconds after a start in which calls that still run are taken up; only then the others are finished."""
+
+ROUND = 6 * 3600.0
+"""Seconds between two looks for calls whose time is over."""
+
+
+class Finishing:
+    """The calls that are being finished.
+
+    Args:
+        size: How many at once.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._pool = FinishPool(size)
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def soon(self, call: Attendance, options: FinishOptions) -> None:
+        """Finish a call as soon as its session has sealed it."""
+        job = asyncio.create_task(self._finish(call, options), name=f"finish {call.call}")
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def close(self, linger: float = LINGER) -> None:
+        """Wait for what is being finished, then give up what is not."""
+        if self._jobs:
+            _, late = await asyncio.wait(tuple(self._jobs), timeout=linger)
+            for job in late:
+                job.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _finish(self, call: Attendance, options: FinishOptions) -> None:
+        directory, log = call.directory, call.log
+        progress = _gauge(call)
+        try:
+            made = await self._pool.finish(directory, options, patience=PATIENCE, progress=progress)
+        except VokiError as error:
+            call.metrics.count("finish_failures")
+            log.error("finish_failed", directory=str(directory), why=str(error))
+            return
+        call.metrics.count("finished")
+        if _tell(log, directory, made):
+            call.metrics.count("unsound")
+
+    async def recover(self, archive: Path, log: Log, *, after: float = RESUME) -> None:
+        """Finish what a crash left, then purge, again and again, until it is cancelled."""
+        kept = Archive(archive)
+        await asyncio.sleep(after)
+        for directory in await asyncio.to_thread(kept.unfinished):
+            try:
+                _tell(log, directory, await self._pool.finish(directory))
+            except VokiError as error:
+                log.warning("finish_failed", directory=str(directory), why=str(error))
+        while True:
+            await asyncio.to_thread(purge, kept, log)
+            await asyncio.sleep(ROUND)
+
+
+def purge(kept: Archive, log: Log) -> None:
+    """Erase calls whose time is over; one that cannot be erased does not keep the others."""
+    try:
+        kept.sweep()
+        expired = kept.expired()
+    except (VokiError, OSError) as error:
+        log.error("purge_failed", why=str(error))
+        return
+    for call in expired:
+        try:
+            kept.erase(call, by="recorder", reason="the time for which it was kept is over")
+        except VokiError as error:
+            log.error("purge_failed", directory=str(call.directory), why=str(error))
+        else:
+            log.info("call_purged", directory=str(call.directory))
+
+
+def _gauge(call: Attendance) -> Callable[[float], None]:
+    def progress(share: float) -> None:
+        call.metrics.gauge("finishing", share)
+
+    return progress
+
+
+def _tell(log: Log, directory: Path, made: dict[str, Any]) -> bool:
+    """Log how it went; True if the recording does not add up, which is never hidden."""
+    log.info(
+        "call_finished",
+        directory=str(directory),
+        files=[output["path"] for output in made["finish"]["outputs"]],
+    )
+    violations = made["invariant"]["violations"]
+    if violations:
+        log.error("recording_unsound", directory=str(directory), violations=violations)
+    return bool(violations)
