@@ -180,7 +180,7 @@ class Peer:
             for _ in range(spare):
                 self._add_line("audio", sending=False)
             self._cure()
-            await self._whole(self._pc.setLocalDescription(await self._pc.createOffer()))
+            await self._whole(self._pc.setLocalDescription(await quirks.make_offer(self._pc)))
         except FOREIGN as error:
             raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
         await self._check_gathered(since)

@@ -16,9 +16,10 @@ from typing import Any
 import aioice.stun
 import aioice.turn
 import structlog
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.sdp import SessionDescription
 
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +106,35 @@ def keep_connecting_tasks(
 
     pc._RTCPeerConnection__connect = connect  # type: ignore[attr-defined]
     return running
+
+
+async def make_offer(pc: RTCPeerConnection) -> RTCSessionDescription:
+    """Make an offer in which every number means what it meant before.
+
+    aiortc numbers the payload types and header extensions of all lines anew in each of its offers. Within a
+    bundle that is forbidden (RFC 3264 section 8.3.2, RFC 8843 section 9.2), and a browser's tab crashes at
+    it. New lines take over the numbers of a line of their kind.
+    """
+    known = {
+        t.mid: (t.kind, list(t._codecs), list(t._headerExtensions))
+        for t in pc.getTransceivers()
+        if t.mid is not None and _touch(t, "_codecs")
+    }
+    offer = await pc.createOffer()
+    if not known or pc.remoteDescription is None:
+        return offer
+    lines = {t._get_mline_index(): t for t in pc.getTransceivers()}
+    described = SessionDescription.parse(offer.sdp)
+    for index, media in enumerate(described.media):
+        of_its_kind = (one for one in known.values() if one[0] == media.kind)
+        found = known.get(media.rtp.muxId) or next(of_its_kind, None)
+        if found is None:
+            continue
+        _, codecs, extensions = found
+        lines[index]._codecs = media.rtp.codecs = list(codecs)
+        lines[index]._headerExtensions = media.rtp.headerExtensions = list(extensions)
+        media.fmt = [codec.payloadType for codec in codecs]
+    return RTCSessionDescription(str(described), "offer")
 
 
 def gather_loopback(dtls: RTCDtlsTransport) -> None:

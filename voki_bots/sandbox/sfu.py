@@ -17,10 +17,11 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSession
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import RtcpSrPacket, RtpPacket
-from aiortc.sdp import candidate_from_sdp
+from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..units import SAMPLE_RATE
 from .certificates import accept_rsa, use_rsa_certificate
+from .numbers import keep_numbers, numbers
 from .options import Switches
 from .paths import close_connection, fall_silent, gather_on
 from .sdp import (
@@ -53,6 +54,15 @@ def new_connection(addresses: Sequence[str], *, rsa: bool = False) -> RTCPeerCon
     if rsa:
         use_rsa_certificate(pc)
     return pc
+
+
+async def new_offer(pc: RTCPeerConnection) -> RTCSessionDescription:
+    """Make an offer, the first or a later one."""
+    known = numbers(pc)
+    offer = await pc.createOffer()
+    described = SessionDescription.parse(offer.sdp)
+    keep_numbers(pc, known, described)
+    return RTCSessionDescription(str(described), "offer") if known else offer
 
 
 def take_packets(receiver: Any, take: Callable[[RtpPacket], Any]) -> None:
@@ -284,7 +294,7 @@ class Leg:
         self._outstanding = True
         self.offers_sent += 1
         gather_on(pc, self._addresses)
-        await pc.setLocalDescription(await pc.createOffer())
+        await pc.setLocalDescription(await new_offer(pc))
         self._speak("offer")
 
     async def reoffer(self) -> None:
