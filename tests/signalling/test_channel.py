@@ -266,7 +266,7 @@ def test_24_nothing_follows_a_refusal() -> None:
     """No timeout, no further try."""
     bench = Bench(heartbeat=1000.0)
     channel, _ = bench.asked()
-    bench.reply(bench.sent()[0], "error", {"reason": "no"})
+    bench.reply(bench.sent()[0], "error", {"reason": "forbidden"})
     bench.sleep(60.0)
     assert (bench.sent(), len(bench.events(channel))) == ([], 1)
 
@@ -286,7 +286,7 @@ def test_24_a_refused_join_flushes_nothing() -> None:
     bench = Bench()
     channel, _ = bench.asked()
     ticket = bench.push(channel)
-    bench.reply(bench.sent()[0], "error", {"reason": "no"})
+    bench.reply(bench.sent()[0], "error", {"reason": "forbidden"})
     assert (bench.sent(), type(bench.outcomes[ticket])) == ([], ConnectionLostError)
 
 
@@ -294,7 +294,9 @@ def test_24_a_refusal_without_a_reason_is_told_as_it_came() -> None:
     """A response of another shape becomes the reason, cleaned and cut."""
     bench = Bench()
     _, ticket = bench.asked()
-    bench.reply(bench.sent()[0], "error", {"code": "x\n" * 300})
+    for _ in range(3):
+        bench.reply(bench.sent()[-1], "error", {"code": "x\n" * 300})
+        bench.sleep(2.0)
     outcome = bench.outcomes[ticket]
     assert isinstance(outcome, JoinRefusedError) and len(outcome.reason) == 200
 
@@ -399,17 +401,28 @@ def test_31_leave_completes_although_a_new_join_swallows_its_reply() -> None:
     assert {leaving, joining} <= bench.outcomes.keys() and second.state is State.JOINED
 
 
-def test_32_a_flaky_join_succeeds_at_the_third_try() -> None:
-    """One join is in flight at a time, and the third is taken."""
+@pytest.mark.parametrize("reason", ["join crashed", "try_again", "whatever"])
+def test_32_a_flaky_join_succeeds_at_the_third_try(reason: str) -> None:
+    """One join is in flight at a time, the third is taken, and whoever waits gets its response."""
     bench = Bench()
-    channel, _ = bench.asked()
+    channel, ticket = bench.asked()
     for pause in (1.0, 2.0):
         (join,) = bench.sent()
-        bench.reply(join, "error", {"reason": "join crashed"})
+        bench.reply(join, "error", {"reason": reason})
         bench.sleep(pause)
     (join,) = bench.sent()
     bench.reply(join)
-    assert channel.state is State.JOINED
+    assert (channel.state, bench.outcomes[ticket]) == (State.JOINED, Reply("ok", {}))
+
+
+def test_32_a_join_that_is_refused_every_time_is_refused() -> None:
+    """After the third time, whatever the reason."""
+    bench = Bench()
+    _, ticket = bench.asked()
+    for _ in range(3):
+        bench.reply(bench.sent()[0], "error", {"reason": "try_again"})
+        bench.sleep(2.0)
+    assert isinstance(bench.outcomes[ticket], JoinRefusedError) and bench.sent() == []
 
 
 # ---------------------------------------------------------------- messages

@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from voki_bots.errors import SignallingError
 
-MAX_REJOIN_REFUSALS = 3
-"""How often in a row a rejoin may be refused for a reason that we do not know before we believe it."""
+MAX_JOIN_REFUSALS, MAX_REJOIN_REFUSALS = 2, 3
+"""How often in a row a join, or a rejoin, may be refused for an unknown reason before it is believed."""
 
 TRANSIENT_REASONS = frozenset({"join crashed"})
 """Refusals of a join after which it is tried again (Q7)."""
@@ -23,18 +23,22 @@ TRANSIENT_REASONS = frozenset({"join crashed"})
 FINAL_REASONS = frozenset(
     {
         "unauthorized",
+        "unauthenticated",
         "forbidden",
-        "not_found",
+        "denied",
+        "access denied",
+        "not allowed",
+        "invalid token",
         "not found",
         "unmatched topic",
         "too many channels joined",
-        "call_ended",
+        "call ended",
         "completed",
         "missed",
         "cancelled",
     }
 )
-"""Refusals of a rejoin that are believed at once."""
+"""Refusals that are believed at once, in lower case and with spaces."""
 
 
 class State(StrEnum):
@@ -178,8 +182,8 @@ def reason_of(payload: object, default: str) -> str:
 
 
 def may_try_again(subscription: Subscription, reason: str) -> bool:
-    """Whether a join that was refused is to be tried again; a first join only where the server stumbled."""
+    """Whether a join that was refused is to be tried again: a few times, unless the reason is known."""
     if reason in TRANSIENT_REASONS:
         return True
-    unsure = subscription.joined_before and reason not in FINAL_REASONS
-    return unsure and subscription.refusals <= MAX_REJOIN_REFUSALS
+    limit = MAX_REJOIN_REFUSALS if subscription.joined_before else MAX_JOIN_REFUSALS
+    return reason.lower().replace("_", " ") not in FINAL_REASONS and subscription.refusals <= limit
