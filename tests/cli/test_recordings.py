@@ -1,6 +1,7 @@
 """Looking at an archive."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from voki_bots.archive.folder import CallFolder
+from voki_bots.archive.retention import Archive
 from voki_bots.calls import (
     Attribution,
     Call,
@@ -24,8 +26,10 @@ from voki_bots.calls import (
     TrackEnded,
     TrackStarted,
 )
+from voki_bots.media.audiofile import read_audio
 from voki_bots.media.containers import OggOpusWriter
 from voki_bots.media.opus import Encoder
+from voki_bots.testing import assert_silence, assert_tone
 
 ANA = Participant("u-1", "Ana\x1b[2J", Role.CUSTOMER)
 TRACK = Track(0, "1", 4711)
@@ -59,7 +63,7 @@ def archive(tmp_path: Path) -> Path:
     folder.record(TrackStarted(TRACK, 2.0))
     folder.record(GapFound(TRACK, 0.0, 2.0, GapCause.LATE_JOIN))
     folder.record(TrackAttributed(TRACK, Attribution(ANA, 0.8, "elimination")))
-    folder.record("track_file", track=str(TRACK), path="tracks/customer-1.0.opus", codec="opus")
+    folder.record("track_file", track=str(TRACK), path="tracks/customer-1.0.opus", codec="opus", start=2.0)
     (folder.directory / "tracks").mkdir(mode=0o700)
     speak(folder.directory / "tracks/customer-1.0.opus", [(0, 2), (4, 8)])
     now = 10.0
@@ -147,3 +151,143 @@ def test_a_directory_that_is_not_there_is_usage(voki_bots: Any, command: str) ->
 def test_there_is_nothing_to_prove_in_an_empty_directory(voki_bots: Any, tmp_path: Path) -> None:
     """`verify` does not call sound what is not there."""
     assert voki_bots("recordings", "verify", tmp_path).exit_code == 2
+
+
+# ---------------------------------------------------------------- repair, finish, export, purge, erase, hold
+
+
+@pytest.fixture
+def killed(archive: Path) -> Path:
+    """The same call, as a crash left it: without seal, sidecar and the journal's last lines."""
+    journal = archive / "acme/5f3c/events.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-2]) + b'{"torn')
+    (archive / "acme/5f3c/call.json").unlink()
+    return archive
+
+
+def test_repair_ends_with_a_sealed_finished_call(voki_bots: Any, killed: Path) -> None:
+    """What a crash left is sealed and finished, and then verifies."""
+    said = voki_bots("recordings", "repair", killed)
+    assert (said.exit_code, said.stdout.split()[0]) == (0, "repaired")
+    assert (killed / "acme/5f3c/stereo.opus").exists()
+    assert voki_bots("recordings", "verify", killed).exit_code == 0
+
+
+def test_repair_leaves_alone_what_is_in_order(voki_bots: Any, archive: Path) -> None:
+    """A sealed call is ok, and not a byte of it changes."""
+    before = {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+    assert voki_bots("recordings", "repair", archive).stdout.split()[0] == "ok"
+    assert before == {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+
+
+def test_finish_makes_what_is_asked_for(voki_bots: Any, archive: Path) -> None:
+    """Format, sides and what else can be chosen; JSON says what was made."""
+    wanted = ["--format", "wav", "--mix", "none", "--no-participants", "--no-picture", "--rate", "16000"]
+    said = voki_bots(
+        "recordings", "finish", archive, "--stereo", "attendant,customer+unknown", *wanted, "--json"
+    )
+    (made,) = json.loads(said.stdout)
+    assert (made["outputs"], made["error"]) == (["stereo.wav"], None)
+    assert_tone(440, read_audio(archive / "acme/5f3c/stereo.wav", channel=1), at=2.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--format", "mp3"], "format: must be one of opus, flac, wav, got 'mp3'"),
+        (["--stereo", "attendant"], "stereo: must name two sides"),
+        (["--mix", "crowd"], "mix: 'crowd' is no role"),
+        (["--rate", "44100"], "rate: must be one of 8000"),
+    ],
+)
+def test_a_mistaken_wish_is_usage(voki_bots: Any, archive: Path, options: list[str], problem: str) -> None:
+    """The sentence names the option and what it can be."""
+    said = voki_bots("recordings", "finish", archive, *options)
+    assert said.exit_code == 2 and problem in said.stderr
+
+
+def test_finishing_a_running_call_fails(voki_bots: Any, archive: Path) -> None:
+    """It is named, with the reason, and the exit code is 1; repair says that it is running."""
+    with _attended(archive):
+        said = voki_bots("recordings", "finish", archive)
+        assert said.exit_code == 1 and "being written already" in said.stdout
+        assert voki_bots("recordings", "repair", archive).stdout.split()[0] == "running"
+
+
+def _attended(archive: Path) -> Any:
+    folder = CallFolder.open(
+        archive,
+        Call("acme", "5f3c"),
+        "minutes",
+        clock=lambda: 0.0,
+        wall=lambda: datetime(2026, 3, 2, tzinfo=UTC),
+    )
+    return closing(folder)
+
+
+def test_export_writes_a_stretch(voki_bots: Any, archive: Path, tmp_path: Path) -> None:
+    """Two seconds around the beginning of the loss: a tone, then nothing."""
+    out = tmp_path / "stretch.flac"
+    said = voki_bots(
+        "recordings", "export", archive / "acme/5f3c", "--from", "3", "--to", "5", "--output", out
+    )
+    assert said.stdout.split() == ["2.0", "s", str(out)]
+    assert_tone(440, read_audio(out), at=0.2)
+    assert_silence(read_audio(out), at=1.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--from", "10", "--output", "a.wav"], "the call lasts 10.0 s"),
+        (["--output", "a.mp3"], "must end in .opus, .flac, .wav"),
+    ],
+)
+def test_an_impossible_export_is_usage(
+    voki_bots: Any, archive: Path, options: list[str], problem: str
+) -> None:
+    """The sentence says what there is."""
+    said = voki_bots("recordings", "export", archive / "acme/5f3c", *options)
+    assert said.exit_code == 2 and problem in said.stderr
+
+
+def test_purge_erases_what_is_too_old(voki_bots: Any, archive: Path) -> None:
+    """A dry run only says so; then the call is gone, and the audit has who and why."""
+    said = voki_bots("recordings", "purge", archive, "--older-than", "1d", "--dry-run")
+    assert said.stdout.startswith("would go") and (archive / "acme/5f3c/call.json").exists()
+    assert voki_bots("recordings", "purge", archive, "--older-than", "1d", "--by", "ana").exit_code == 0
+    assert [path.name for path in archive.iterdir()] == ["audit.jsonl"]
+    assert '"by":"ana","reason":"older than 1d"' in (archive / "audit.jsonl").read_text()
+
+
+def test_purge_keeps_what_nobody_limited(voki_bots: Any, archive: Path) -> None:
+    """A call that was recorded without `keep` stays for ever."""
+    assert voki_bots("recordings", "purge", archive).stdout == ""
+    assert (archive / "acme/5f3c/call.json").exists()
+
+
+def test_erase_forgets_one_call(voki_bots: Any, archive: Path) -> None:
+    """Named by tenant and id; a second time there is nothing to erase."""
+    said = voki_bots("recordings", "erase", "--tenant", "acme", "5f3c", archive)
+    assert (said.exit_code, said.stdout.split()[0]) == (0, "erased")
+    again = voki_bots("recordings", "erase", "--tenant", "acme", "5f3c", archive)
+    assert (again.exit_code, "no recorded call '5f3c' of tenant 'acme'" in again.stderr) == (2, True)
+
+
+def test_what_is_on_hold_cannot_be_erased(voki_bots: Any, archive: Path) -> None:
+    """Until it is released; `show` tells by whom it is held."""
+    voki_bots("recordings", "hold", archive, "--reason", "case 7", "--by", "legal")
+    said = voki_bots("recordings", "erase", "--tenant", "acme", "5f3c", archive)
+    assert said.exit_code == 2 and "on hold: by legal" in said.stderr
+    assert "on hold by legal" in voki_bots("recordings", "show", archive).stdout
+    voki_bots("recordings", "hold", archive, "--release")
+    assert voki_bots("recordings", "erase", "--tenant", "acme", "5f3c", archive).exit_code == 0
+
+
+def test_a_changed_audit_line_fails_the_proof(voki_bots: Any, archive: Path) -> None:
+    """`verify` of the archive looks at its audit journal too."""
+    Archive(archive).audit("call_erased", by="ana")
+    audit = archive / "audit.jsonl"
+    audit.write_text(audit.read_text().replace("ana", "eva"))
+    said = voki_bots("recordings", "verify", archive)
+    assert said.exit_code == 1 and "audit.jsonl: line 1 of the journal was changed" in said.stdout

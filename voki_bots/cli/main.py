@@ -65,7 +65,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "recordings": Entry(
         "voki_bots.cli.recordings:app",
-        "Look at recorded calls, and prove that nobody changed them.",
+        "Look at recorded calls, prove that nobody changed them, finish and erase them.",
         ("voki-bots recordings list recordings", "voki-bots recordings verify recordings && echo sound"),
     ),
     "plugins": Entry(

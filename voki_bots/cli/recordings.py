@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from voki_bots.cli import keeping
 from voki_bots.cli.text import clock, shown, size
 from voki_bots.errors import ConfigurationError
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Look at recorded calls, and prove that nobody changed them.\n\n"
+    help="Look at recorded calls, prove that nobody changed them, finish and erase them.\n\n"
     "DIR is an archive, the folder of a tenant in it, or the folder of one call.",
 )
 
@@ -85,9 +86,11 @@ def verify(directories: Directories, as_json: AsJson = False) -> None:
     Every checksum, the chain of the journal, and that audio and gaps of every track make up its duration. The
     exit code is 0 only if all of it holds for every call; what does not is named.
     """
+    from voki_bots.archive.retention import Archive
     from voki_bots.archive.seal import verify as problems_of
 
     checked = [(each, problems_of(each.directory)) for each in find(directories)]
+    audits = {each: Archive(each).audit_problems() for each in directories}
     if not checked:
         raise ConfigurationError(f"DIR: there is no recorded call in {_names(directories)}", path="DIR")
     if as_json:
@@ -101,8 +104,27 @@ def verify(directories: Directories, as_json: AsJson = False) -> None:
             typer.echo(f"{'FAILED' if problems else 'ok'}  {shown(each.directory)}")
             for problem in problems:
                 typer.echo(f"        {shown(problem)}")
-    if any(problems for _, problems in checked):
+        for directory, problems in audits.items():
+            for problem in problems:
+                typer.echo(f"FAILED  {shown(directory)}: {shown(problem)}")
+    if any(problems for _, problems in checked) or any(audits.values()):
         raise typer.Exit(1)
+
+
+app.command(epilog="\b\nExample:\n  voki-bots recordings repair /var/lib/voki-bots/calls")(keeping.repair)
+app.command(epilog="\b\nExample:\n  voki-bots recordings finish recordings/acme/5f3c --format flac")(
+    keeping.finish
+)
+app.command(
+    epilog="\b\nExample:\n  voki-bots recordings export recordings/acme/5f3c --from 60 --to 75 --output a.wav"
+)(keeping.export)
+app.command(epilog="\b\nExample:\n  voki-bots recordings purge /var/lib/voki-bots/calls --dry-run")(
+    keeping.purge
+)
+app.command(epilog="\b\nExample:\n  voki-bots recordings erase --tenant acme 5f3c recordings")(keeping.erase)
+app.command(epilog="\b\nExample:\n  voki-bots recordings hold recordings/acme/5f3c --reason 'case 7'")(
+    keeping.hold
+)
 
 
 def find(directories: Sequence[Path]) -> list[ListedCall]:
@@ -111,20 +133,14 @@ def find(directories: Sequence[Path]) -> list[ListedCall]:
     Raises:
         ConfigurationError: If a directory does not exist.
     """
-    from voki_bots.archive.layout import JOURNAL, SIDECAR
-    from voki_bots.archive.seal import list_calls, read_call
+    from voki_bots.archive.seal import list_calls
 
     found: dict[Path, ListedCall] = {}
     for directory in directories:
         if not directory.is_dir():
             raise ConfigurationError(f"DIR: there is no directory {str(directory)!r}", path="DIR")
-        if any((directory / name).exists() for name in (JOURNAL, SIDECAR)):
-            calls = [read_call(directory)]
-        else:
-            calls = [*list_calls(directory), *(read_call(below) for below in sorted(directory.glob("*/")))]
-        for call in calls:
-            if call is not None:
-                found.setdefault(call.directory.resolve(), call)
+        for call in list_calls(directory):
+            found.setdefault(call.directory.resolve(), call)
     return list(found.values())
 
 
@@ -180,6 +196,14 @@ def _gaps_and_files(call: ListedCall) -> None:
             typer.echo(f"gap   {span}  {shown(gap['cause']):<10} track {shown(track['id'])}")
     for file in call.sidecar.get("files", []):
         typer.echo(f"file  {size(file['bytes']):>9}  {file['sha256'][:12]}…  {shown(file['path'])}")
+    for output in (call.sidecar.get("finish") or {}).get("outputs", []):
+        sides = "  |  ".join(", ".join(map(shown, tracks)) or "nobody" for tracks in output["channels"])
+        typer.echo(f"made  {shown(output['path'])}  {sides}".rstrip())
+    if end := (call.sidecar.get("retention") or {}).get("until"):
+        typer.echo(f"may be purged from {shown(end)} on")
+    for hold in call.sidecar.get("holds", []):
+        if hold["released"] is None:
+            typer.echo(f"on hold by {shown(hold['by'])} since {shown(hold['at'])}: {shown(hold['reason'])}")
     for problem in call.sidecar.get("invariant", {}).get("violations", []):
         typer.echo(f"does not add up: {shown(problem)}")
 
