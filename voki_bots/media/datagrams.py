@@ -96,8 +96,9 @@ class Entrance:
             return
         if (why := tick_misfit(asyncio.get_running_loop())) is not None:
             _fall_back(ReceivePath.TICK, why)
+            return
         # A relayed or TCP candidate has no socket of its own to read: that is no fault.
-        elif (direct := shortcuts.direct_socket(self._dtls, self._room)) is not None:
+        for direct in shortcuts.direct_sockets(self._dtls, self._room):
             Tick.of_loop().add(direct, self._take)
             self.path = ReceivePath.TICK
 

@@ -117,11 +117,15 @@ def loop_misfit(loop: asyncio.AbstractEventLoop) -> str | None:
     return None
 
 
-def direct_socket(dtls: Any, room: Room) -> DirectSocket | None:
-    """Give the socket of the nominated pair; None if that is relayed, or TCP, or not asyncio's own."""
-    pair = dtls.transport._connection._nominated.get(1)
-    protocol = getattr(pair, "protocol", None)
-    return DirectSocket(protocol, room) if protocol is not None and _is_direct(protocol) else None
+def direct_sockets(dtls: Any, room: Room) -> list[DirectSocket]:
+    """Give all sockets of a connection whose nominated pair has one; none if that is relayed, or TCP.
+
+    All, for the far end may send to another one than that from which we send.
+    """
+    connection = dtls.transport._connection
+    if not _is_direct(getattr(connection._nominated.get(1), "protocol", None)):
+        return []
+    return [DirectSocket(protocol, room) for protocol in connection._protocols if _is_direct(protocol)]
 
 
 class DirectSocket:
