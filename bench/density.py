@@ -145,13 +145,13 @@ async def _measure(options: argparse.Namespace, under: Child, source: Child, str
     under.say(go=True)
     await under.hear("up")
     await source.hear("ready")
-    await _connect(under, source, 0)
+    await connect(under, source, 0)
     source.say(start=[0])
     await source.hear("started")
     await asyncio.sleep(FIRST_ALONE)
     alone = resident(pid)
     for n in range(1, streams):
-        await _connect(under, source, n)
+        await connect(under, source, n)
     source.say(start=list(range(streams)))
     await source.hear("started")
     await asyncio.sleep(WARM_UP)
@@ -188,7 +188,8 @@ async def _measure(options: argparse.Namespace, under: Child, source: Child, str
     }
 
 
-async def _connect(under: Child, source: Child, n: int) -> None:
+async def connect(under: Child, source: Child, n: int) -> None:
+    """Let a receiver answer the generator's offer of a stream, and wait until packets can flow."""
     source.say(offer=n)
     offer = await source.hear("offer")
     under.say(stream=n, offer=offer)

@@ -54,6 +54,7 @@ class Stream:
         self.heard = 0
         self.kept: list[tuple[int, bytes]] = []
         self.running = False
+        self.times: list[tuple[int, float]] = []
         self._octets = 0
         self._ssrc = random.getrandbits(32)
         self._sequence = random.getrandbits(16)
@@ -102,6 +103,7 @@ class Stream:
         timestamp = (self._origin + self.sent * speech.TICKS) & 0xFFFFFFFF
         sequence = (self._sequence + self.sent) & 0xFFFF
         header = _HEADER.pack(0x90 if self._extension else 0x80, self._type, sequence, timestamp, self._ssrc)
+        self.times.append((timestamp, time.monotonic()))
         self._send(self._protect(header + self._extension + payload))
         if self.sent % REPORT == 0:
             now = time.time() + _NTP_EPOCH
@@ -186,6 +188,8 @@ async def run(count: int, direction: str) -> None:
             tell(started=True)
         elif "count" in asked:
             tell(sent=[s.sent for s in streams], heard=[s.heard for s in streams])
+        elif "times" in asked:
+            tell(times=[stream.times for stream in streams])
         elif "stop" in asked:
             for stream in streams:
                 stream.running = False

@@ -11,6 +11,7 @@ from voki_bots.media.containers import OggOpusWriter
 from voki_bots.media.frames import AudioFrame, Packet
 from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.rtp import Received
 from voki_bots.media.tap import Tap
 
 REQUIRES = "voki_bots"
@@ -64,42 +65,76 @@ class Pcm:
         self._file.close()
 
 
+class Times:
+    """Notes when each packet reached a plugin's code."""
+
+    packets = 0
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[int, float]] = []
+        self.written: list[tuple[int, float]] = []
+
+    def deliver(self, received: Received) -> None:
+        self.delivered.append((received.timestamp, time.monotonic()))
+
+    def write(self, packet: Packet) -> None:
+        self.written.append((packet.timestamp & 0xFFFFFFFF, time.monotonic()))
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Receiver:
     """See `bench.receiver.Receiver`."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._peers: list[Peer] = []
-        self._calls: list[tuple[Pipeline, Tap, Ogg | Pcm, Any]] = []
+        self._calls: list[tuple[Pipeline, Tap, Ogg | Pcm | Times, Any]] = []
 
     async def start(self) -> None:
         self._ticking = asyncio.create_task(self._tick())
 
     async def answer(self, number: int, offer: str) -> str:
         pipeline = Pipeline(clock=time.monotonic, zero=time.monotonic(), report=lambda event: None)
-        record = self._options.job == "record"
-        path = self._options.directory / f"{number}.{'opus' if record else 'pcm'}"
-        sink: Ogg | Pcm = Ogg(path) if record else Pcm(path)
+        job = self._options.job
+        path = self._options.directory / f"{number}.{'opus' if job == 'record' else 'pcm'}"
+        sink: Ogg | Pcm | Times = Times() if job == "latency" else Ogg(path) if job == "record" else Pcm(path)
         tap = Tap("bench", sink)
-        if record:
-            pipeline.packets(tap, lambda track: True)
-        else:
+        if job == "pcm":
             pipeline.listen(tap, lambda track: True, 16_000)
+        else:
+            pipeline.packets(tap, lambda track: True)
         self._calls.append((pipeline, tap, sink, path))
         more = {"path": self._options.path} if self._options.path else {}
-        peer = Peer(0, loopback=True, on_packet=lambda p: pipeline.push(0, p), clock=time.monotonic, **more)
+
+        def on_packet(received: Received) -> None:
+            pipeline.push(0, received)
+
+        def on_packet_noted(received: Received) -> None:
+            if isinstance(sink, Times):
+                sink.deliver(received)
+            pipeline.push(0, received)
+
+        take = on_packet_noted if job == "latency" else on_packet
+        peer = Peer(0, loopback=True, on_packet=take, clock=time.monotonic, **more)
         self._peers.append(await peer.__aenter__())
         return await peer.answer(offer)
 
     async def finish(self) -> dict[str, Any]:
-        path = getattr(self._peers[0], "path", "receiver")
+        path = self._peers[0].path
         for pipeline, tap, _, _ in self._calls:
             pipeline.close()
             tap.close()
         for _, tap, _, _ in self._calls:
             await tap.drain()
         received = [sink.packets for _, _, sink, _ in self._calls]
-        return {"received": received, "files": [str(p) for *_, p in self._calls], "remark": f"path {path}"}
+        files = [str(path) for *_, path in self._calls]
+        times = [(s.delivered, s.written) for _, _, s, _ in self._calls if isinstance(s, Times)]
+        return {"received": received, "files": files, "remark": f"path {path}", "times": times}
 
     async def _tick(self) -> None:
         while True:
