@@ -192,7 +192,7 @@ class Sim:
         self._receive_path = receive_path
         self.directory = directory
         self._stack = AsyncExitStack()
-        self._users = 0
+        self._calls: list[SimCall] = []
 
     async def __aenter__(self) -> Self:
         import aiohttp
@@ -205,7 +205,12 @@ class Sim:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        try:
+            # People speak until their call ends, and the sandbox is shared.
+            for call in self._calls:
+                await call.end()
+        finally:
+            await self._stack.aclose()
 
     @property
     def url(self) -> str:
@@ -275,7 +280,9 @@ class Sim:
             department_id = (await self.control("POST", "/departments", {}))["department_id"]
         made = await self.control("POST", "/calls", {**body, "department_id": department_id})
         cast = [Person(p["id"], p.get("user_id"), p["name"], p["role"]) for p in made["people"]]
-        return SimCall(Call(self.tenant, made["call_id"], department_id=department_id), cast, self)
+        call = SimCall(Call(self.tenant, made["call_id"], department_id=department_id), cast, self)
+        self._calls.append(call)
+        return call
 
     @asynccontextmanager
     async def account(self, credentials: Credentials | None = None) -> AsyncIterator[Account]:
