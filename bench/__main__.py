@@ -7,7 +7,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-INNER = {"__main__", "check", "counters", "generator", "process", "receiver", "report", "speech"}
+INNER = {"__main__", "check", "counters", "generator", "places", "process", "receiver", "report", "speech"}
 
 
 def names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def made(path: Path) -> npt.NDArray[np.int16]:
     """Read a receiver's file at 16 kHz mono."""
     if path.suffix == ".pcm":
         return np.fromfile(path, dtype="<i2").astype(np.int16)
+    if path.suffix == ".packets":
+        decoder = Decoder(RATE)
+        parts = [decoder.decode(bytes.fromhex(packet)) for packet in json.loads(path.read_text())]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
     if path.suffix == ".opus":
         from voki_bots.media.containers import decode_file
 

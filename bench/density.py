@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import statistics
 import sys
@@ -17,10 +16,10 @@ from typing import Any
 
 from bench import check, report
 from bench.counters import Counters, resident, threads
+from bench.places import PEERS, place, unavailable
 from bench.process import Child
 
 JOBS = ("record", "pcm", "play")
-PEERS = {"ours": "voki_bots", "aiortc": "aiortc"}
 WARM_UP = 3.0
 FIRST_ALONE = 2.0
 
@@ -71,7 +70,7 @@ async def _runs(options: argparse.Namespace, peers: list[str], job: str, streams
         for peer in peers:
             if peer in skipped:
                 continue
-            if why := unavailable(peer):
+            if why := unavailable(peer, job):
                 skipped[peer] = why
                 continue
             try:
@@ -88,15 +87,6 @@ async def _runs(options: argparse.Namespace, peers: list[str], job: str, streams
         "ratios": ratios(found),
         "skipped": skipped,
     }
-
-
-def unavailable(peer: str) -> str | None:
-    """Say why a peer cannot be run here; None if it can."""
-    if peer not in PEERS:
-        return f"there is no peer of this name; known are {', '.join(PEERS)}"
-    if importlib.util.find_spec(PEERS[peer]) is None:
-        return f"{PEERS[peer]} is not installed"
-    return None
 
 
 def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -123,27 +113,29 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 async def measure(options: argparse.Namespace, peer: str, job: str, streams: int) -> dict[str, Any]:
     """Run one peer once."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        receiver = [*_python(peer), "-m", "bench.receiver", "--peer", peer, "--job", job]
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, place(PEERS[peer]) as (prefix, address):
+        receiver = [*prefix, PEERS[peer].python, "-m", "bench.receiver", "--peer", peer, "--job", job]
         receiver += ["--directory", directory, *(["--path", options.path] if options.path else [])]
         direction = "recvonly" if job == "play" else "sendonly"
-        generator = [sys.executable, "-m", "bench.generator", "--streams", str(streams)]
+        generator = [*prefix, sys.executable, "-m", "bench.generator", "--streams", str(streams)]
+        generator += ["--direction", direction, "--address", address]
         async with (
-            Child(*receiver, quiet=not options.loud) as under,
-            Child(*generator, "--direction", direction, quiet=not options.loud) as source,
+            Child(*receiver, "--address", address, quiet=not options.loud) as under,
+            Child(*generator, quiet=not options.loud) as source,
         ):
             return await _measure(options, under, source, streams)
-
-
-def _python(peer: str) -> list[str]:
-    return [sys.executable]
 
 
 async def _measure(options: argparse.Namespace, under: Child, source: Child, streams: int) -> dict[str, Any]:
     pid = await under.hear("ready")
     counters = Counters(pid)
     under.say(go=True)
-    await under.hear("up")
+    up = await under.hear("up")
+    if up is not True:
+        counters.close()
+        pid, counters = up, Counters(up)
+        under.say(attached=True)
+        await under.hear("running")
     await source.hear("ready")
     await connect(under, source, 0)
     source.say(start=[0])

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +22,8 @@ LAG_PERIOD = 0.1
 class Receiver(Protocol):
     """One peer at one job."""
 
-    async def start(self) -> None:
-        """Get ready; a server is started here."""
+    async def start(self) -> int | None:
+        """Get ready; whoever is a server of its own gives its process, held back until `attached`."""
 
     async def answer(self, number: int, offer: str) -> str:
         """Answer the offer of a stream, and do the job for it from then on."""
@@ -52,14 +53,17 @@ class Lag:
 
 async def run(receiver: Receiver) -> None:
     """Do what is asked until whoever started us hangs up."""
-    await receiver.start()
+    server = await receiver.start()
     lag = Lag()
     watching = asyncio.create_task(lag.watch())
-    tell(up=True)
+    tell(up=server or True)
     async for asked in told():
         try:
             if "offer" in asked:
                 tell(answer=await receiver.answer(asked["stream"], asked["offer"]))
+            elif "attached" in asked:
+                await receiver.attached()  # type: ignore[attr-defined]  # servers alone have it
+                tell(running=True)
             elif "window" in asked:
                 lag.late.clear()
             elif "lag" in asked:
@@ -67,6 +71,7 @@ async def run(receiver: Receiver) -> None:
             elif "finish" in asked:
                 tell(finished=await receiver.finish())
         except Exception as error:  # noqa: BLE001  # whatever a peer raises is its result
+            traceback.print_exc()
             tell(failed=f"{type(error).__name__}: {error}"[:300])
     watching.cancel()
     os._exit(0)
