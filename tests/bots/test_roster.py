@@ -156,3 +156,15 @@ def test_two_tracks_after_one_join_stay_unknown() -> None:
     people.started(ONE, 10.2)
     people.started(TWO, 10.3)
     assert [people.who(t).role for t in (ONE, TWO)] == [Role.UNKNOWN, Role.UNKNOWN]
+
+
+def test_somebody_who_comes_back_keeps_the_track_of_before() -> None:
+    """The first track stays theirs when they leave, come back and begin another."""
+    people = roster()
+    people.joined(CARL, 1.0)
+    people.started(ONE, 1.5)
+    people.left(CARL.id, 3.0)
+    people.ended(ONE, 2.5)
+    people.joined(CARL, 4.0)
+    people.started(TWO, 4.5)
+    assert [people.who(track).why for track in (ONE, TWO)] == ["activation", "activation"]

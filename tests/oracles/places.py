@@ -17,6 +17,7 @@ from typing import Self
 import pytest
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
+_PATH = f"{os.defpath}:/usr/sbin:/sbin"
 STOP = 5.0
 """Seconds that a program may take to end."""
 
@@ -24,18 +25,24 @@ STOP = 5.0
 def needs(*programs: str) -> None:
     """Skip, with the reason, where a program is not installed."""
     for name in programs:
-        if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+        if shutil.which(name, path=_PATH) is None:
             pytest.skip(f"{name} is not installed (see the Makefile's list of Debian packages)")
+
+
+def namespaces_missing() -> str | None:
+    """Why no network namespace can be made here, or None if one can."""
+    if shutil.which("ip", path=_PATH) is None or shutil.which("unshare") is None:
+        return "ip or unshare is not installed (Debian: iproute2, util-linux)"
+    if os.geteuid() != 0:
+        return "only root may make network namespaces"
+    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    return f"no network namespace can be made: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def needs_namespaces() -> None:
     """Skip, with the reason, where no network namespace can be made."""
-    needs("ip", "unshare")
-    if os.geteuid() != 0:
-        pytest.skip("only root may make network namespaces")
-    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no network namespace can be made here: {tried.stderr.strip()}")
+    if (why := namespaces_missing()) is not None:
+        pytest.skip(why)
 
 
 class Namespace:

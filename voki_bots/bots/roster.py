@@ -34,6 +34,7 @@ class _Person:
     joined: float | None = None  # seconds of call time; None: known before we came
     left: float | None = None
     announced: bool = False  # the platform said so in this call, not only its details
+    arrivals: list[float] = field(default_factory=list)  # of every stay, for some come back
 
 
 @dataclass(slots=True)
@@ -125,6 +126,7 @@ class Roster:
         was_here = known.participant.present and known.left is None and participant is not known.participant
         known.participant = self._combined(known.participant, participant)
         known.joined, known.left, known.announced = now, None, True
+        known.arrivals.append(now)
         return None if was_here else known.participant
 
     def former_id(self, participant_id: str) -> str | None:
@@ -279,19 +281,25 @@ class Roster:
 
     def _by_activation(self, segment: int) -> None:
         """Match tracks with those who joined just before, as far as only one matching is possible."""
-        groups: dict[str, dict[Track, list[_Person]]] = {}
+        groups: dict[str, dict[Track, list[tuple[str, float]]]] = {}
         for line in self._nameless(segment):
-            people = [p for p in self._free(line) if p.announced and _just_joined(p, line.started)]
-            groups.setdefault(line.track.kind, {})[line.track] = people
+            # Somebody who left and came back is two arrivals, and each may have a track.
+            arrivals = [
+                (p.participant.id, at)
+                for p in self._free(line)
+                if p.announced and (at := _just_before(p, line.started)) is not None
+            ]
+            groups.setdefault(line.track.kind, {})[line.track] = arrivals
         for candidates in groups.values():
-            while sure := {track: people[0] for track, people in candidates.items() if len(people) == 1}:
+            while sure := {track: found[0] for track, found in candidates.items() if len(found) == 1}:
                 claimed = list(sure.values())
-                for track, person in sure.items():
-                    if sum(other is person for other in claimed) == 1:
-                        self._lines[track].attribution = Attribution(person.participant, 0.8, "activation")
+                for track, arrival in sure.items():
+                    if claimed.count(arrival) == 1:
+                        person = self._people[arrival[0]].participant
+                        self._lines[track].attribution = Attribution(person, 0.8, "activation")
                     del candidates[track]
-                for track, people in candidates.items():
-                    candidates[track] = [p for p in people if not any(p is taken for taken in claimed)]
+                for track, found in candidates.items():
+                    candidates[track] = [one for one in found if one not in claimed]
 
     def _by_elimination(self, line: _Line) -> Attribution:
         free = [p for p in self._free(line) if p.left is None]
@@ -315,6 +323,7 @@ class Roster:
             if other is not line
             and (other.track.segment, other.track.kind) == (line.track.segment, line.track.kind)
             and (other.ended is None or other.ended > line.started)
+            and (line.ended is None or line.ended > other.started)
         )
 
     def _free(self, line: _Line) -> list[_Person]:
@@ -344,5 +353,6 @@ def _same_clock(last: tuple[int, float], first: tuple[int, float]) -> bool:
     return abs(delta) <= CLOCK_TOLERANCE * SAMPLE_RATE
 
 
-def _just_joined(person: _Person, at: float) -> bool:
-    return person.joined is not None and -EARLY <= at - person.joined <= ACTIVATION_WINDOW
+def _just_before(person: _Person, at: float) -> float | None:
+    """The last time that somebody arrived so short before, or None."""
+    return max((one for one in person.arrivals if -EARLY <= at - one <= ACTIVATION_WINDOW), default=None)
