@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _PATH = f"{os.defpath}:/usr/sbin:/sbin"
+START = 15.0
+"""Seconds that a program may take to answer."""
+
 STOP = 5.0
 """Seconds that a program may take to end."""
 
@@ -130,6 +134,23 @@ def end(running: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait(STOP)
+
+
+def answers(host: str, port: int, running: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a program takes connections.
+
+    Raises:
+        AssertionError: If it has ended or does not; with the end of its log.
+    """
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and running.poll() is None:
+        try:
+            socket.create_connection((host, port), 1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"nobody answers: {log.read_text()[-2000:] if log.exists() else ''}")
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracles.places import Namespace, end, needs, needs_namespaces, program
+from tests.oracles.places import Namespace, answers, end, needs, needs_namespaces, program
 from tests.oracles.turn.certificates import make_certificates
 from voki_bots import Bot
 from voki_bots.bots.session import CallSession
@@ -88,20 +88,8 @@ class Office:
         with ExitStack() as stack:
             with self.relay.inside():
                 process = stack.enter_context(program(command))
-                _answers(RELAY, port, process, log)
+                answers(RELAY, port, process, log)
             yield process
-
-
-def _answers(host: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 15.0
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection((host, port), 1.0).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"coturn does not answer: {log.read_text()[-2000:] if log.exists() else ''}")
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
