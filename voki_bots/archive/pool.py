@@ -73,6 +73,7 @@ class FinishPool:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
+            start_new_session=True,  # Ctrl-C ends our calls, and is no reason not to finish them
         )
         self._runs(directory)
         try:

@@ -47,7 +47,8 @@ def list_(directories: Directories, as_json: AsJson = False) -> None:
 
     table = Table("started", "tenant", "call", "bot", "duration", "tracks", "state", "folder")
     for each in found:
-        state = "sealed" if each.sealed else "not sealed"
+        finished = bool((each.sidecar.get("finish") or {}).get("at"))
+        state = ("sealed, finished" if finished else "sealed") if each.sealed else "not sealed"
         table.add_row(
             shown(each.started[:19].replace("T", " ")),
             shown(each.tenant, 24),

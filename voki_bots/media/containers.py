@@ -263,6 +263,13 @@ def read_opus(path: Path) -> list[tuple[int, bytes]]:
     return list(opus_packets(path))
 
 
+def is_track(path: Path) -> bool:
+    """Whether an Ogg file was written by `OggOpusWriter`; OSError if it cannot be read."""
+    with path.open("rb") as file:
+        pages = list(itertools.islice(_pages(file), 2))
+    return len(pages) == 2 and bool(pages[1][1]) and pages[1][1][0][12:].startswith(VENDOR)
+
+
 def read_tags(path: Path) -> dict[str, str]:
     """Read the comments of an Ogg/Opus file of ours; ValueError if it has none."""
     with path.open("rb") as file:
