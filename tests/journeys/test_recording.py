@@ -88,4 +88,5 @@ async def test_the_journal_tells_the_call(sim: Sim) -> None:
     told = [
         t for t in types if t in ("call_joined", "media_connected", "track_started", "call_left", "sealed")
     ]
-    assert told == ["call_joined", "media_connected", "track_started", "track_started", "call_left", "sealed"]
+    story = ["call_joined", "media_connected", "track_started", "track_started", "call_left", "sealed"]
+    assert told[:6] == story and set(told[6:]) <= {"sealed"}  # what is made afterwards seals it again
