@@ -54,6 +54,24 @@ def likeness(stream: int, count: int, path: Path) -> tuple[float, float]:
     return correlation(want, have, window=1.0, rate=RATE), (len(want) - len(have)) / RATE
 
 
+def prompt() -> npt.NDArray[np.int16]:
+    """What is played to everybody: half a minute of speech, at 48 kHz."""
+    decoder = Decoder(48_000)
+    return np.concatenate([decoder.decode(packet) for packet in speech.corpus()[:1500]])
+
+
+def played_ok(kept: list[tuple[int, str]]) -> tuple[bool, str]:
+    """Compare what the first stream was played with the prompt."""
+    decoder, heard = Decoder(48_000), []
+    for _, payload in kept:
+        heard.append(decoder.decode(bytes.fromhex(payload)))
+    if not heard:
+        return False, "nothing was heard"
+    have = np.concatenate(heard)[: 20 * 48_000 : 3]
+    like = correlation(prompt()[: len(have) * 3 : 3], have, window=1.0, rate=RATE)
+    return like >= LIKE, f"correlation {like:.3f}"
+
+
 def content_ok(counts: list[int], files: list[str]) -> tuple[bool, str]:
     """Compare every file with what was sent."""
     found = [

@@ -123,10 +123,12 @@ async def measure(options: argparse.Namespace, peer: str, job: str, streams: int
             Child(*receiver, "--address", address, quiet=not options.loud) as under,
             Child(*generator, quiet=not options.loud) as source,
         ):
-            return await _measure(options, under, source, streams)
+            return await _measure(options, under, source, job, streams)
 
 
-async def _measure(options: argparse.Namespace, under: Child, source: Child, streams: int) -> dict[str, Any]:
+async def _measure(
+    options: argparse.Namespace, under: Child, source: Child, job: str, streams: int
+) -> dict[str, Any]:
     pid = await under.hear("ready")
     counters = Counters(pid)
     under.say(go=True)
@@ -154,25 +156,34 @@ async def _measure(options: argparse.Namespace, under: Child, source: Child, str
     memory, count = resident(pid), threads(pid)
     under.say(lag=True)
     lag = await under.hear("lag")
-    source.say(stop=True)
-    sent = await source.hear("stopped")
-    await asyncio.sleep(0.5)
-    under.say(finish=True)
-    finished = await under.hear("finished", 120)
+    if job == "play":
+        under.say(finish=True)
+        finished = await under.hear("finished", 120)
+        await asyncio.sleep(0.5)
+        source.say(stop=True)
+        stopped = await source.hear("stopped")
+        sent, received = finished["sent"], stopped["heard"]
+        ok, remark = check.played_ok(stopped["kept"])
+    else:
+        source.say(stop=True)
+        sent = (await source.hear("stopped"))["sent"]
+        await asyncio.sleep(0.5)
+        under.say(finish=True)
+        finished = await under.hear("finished", 120)
+        received = [n for n in finished["received"] if n is not None]
+        ok, remark = check.content_ok(sent, finished["files"])
     counters.close()
     work = streams * options.seconds
     instructions = None
     if before.instructions is not None and after.instructions is not None:
         instructions = round((after.instructions - before.instructions) / work / 1e6, 3)
-    received = [n for n in finished["received"] if n is not None]
-    ok, remark = check.content_ok(sent, finished["files"])
     return {
         "cpu_ms_per_stream_second": round((after.cpu - before.cpu) / work * 1000, 4),
         "minstr_per_stream_second": instructions,
         "rss_kb_per_stream": round((memory - alone) / max(1, streams - 1), 1) if streams > 1 else None,
         "rss_kb": memory,
         "threads": count,
-        "loop_lag_ms": lag,
+        "loop_lag_ms": lag if up is True else None,
         "packets_expected": sum(sent),
         "packets_received": sum(received) if len(received) == len(sent) else None,
         "content_ok": ok,

@@ -194,7 +194,8 @@ async def run(count: int, direction: str) -> None:
             for stream in streams:
                 stream.running = False
             kept = [[at, payload.hex()] for at, payload in streams[0].kept]
-            tell(stopped=[s.sent for s in streams], heard=[s.heard for s in streams], kept=kept)
+            heard = [s.heard for s in streams]
+            tell(stopped={"sent": [s.sent for s in streams], "heard": heard, "kept": kept})
     os._exit(0)
 
 

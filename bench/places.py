@@ -72,13 +72,19 @@ PEERS = {
         ("libdatachannel",),
         _pip("libdatachannel", "libdatachannel-py av numpy", "python3.13"),
     ),
-    "fastrtc": Peer(_own("fastrtc"), ("pcm",), ("fastrtc",), _pip("fastrtc", "fastrtc")),
+}
+
+NOT_WRITTEN = {
+    "fastrtc": "no receiver is written for it yet; it has aiortc's receiving code and decodes as that does",
+    "chromium": "no receiver is written for it yet",
 }
 
 
 def unavailable(name: str, job: str) -> str | None:
     """Say why a peer cannot be run at a job here; None if it can."""
     peer = PEERS.get(name)
+    if name in NOT_WRITTEN:
+        return NOT_WRITTEN[name]
     if peer is None:
         return f"there is no peer of this name; known are {', '.join(PEERS)}"
     if job not in peer.jobs:

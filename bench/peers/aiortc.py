@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import aioice.ice
 import av
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.contrib.media import MediaRecorder
 from aiortc.mediastreams import MediaStreamError
 
 REQUIRES = "aiortc"
+
+
+class Speaker(MediaStreamTrack):
+    """Plays samples at 48 kHz over and over, paced as aiortc's own tracks are."""
+
+    kind = "audio"
+
+    def __init__(self, samples: Any) -> None:
+        super().__init__()
+        self.sent = 0
+        self._samples = samples
+        self._start = 0.0
+
+    async def recv(self) -> Any:
+        if not self.sent:
+            self._start = time.monotonic()
+        await asyncio.sleep(self._start + self.sent * 0.02 - time.monotonic())
+        at = self.sent * 960 % (len(self._samples) - 960)
+        frame = av.AudioFrame.from_ndarray(self._samples[None, at : at + 960], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, self.sent * 960, Fraction(1, 48_000)
+        self.sent += 1
+        return frame
 
 
 class Receiver:
@@ -25,10 +55,14 @@ class Receiver:
         self._recorders: list[MediaRecorder] = []
         self._tasks: list[asyncio.Task[int]] = []
         self._files: list[str] = []
+        self._speakers: list[Speaker] = []
         aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [options.address]
 
     async def start(self) -> None:
-        """Nothing to get ready."""
+        if self._options.job == "play":
+            from bench import check
+
+            self._samples = check.prompt()
 
     async def answer(self, number: int, offer: str) -> str:
         pc = RTCPeerConnection(RTCConfiguration([], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
@@ -41,9 +75,12 @@ class Receiver:
             recorder.addTrack(track)
             await recorder.start()
             self._recorders.append(recorder)
-        else:
+        elif self._options.job == "pcm":
             self._files.append(str(self._options.directory / f"{number}.pcm"))
             self._tasks.append(asyncio.create_task(_pcm(track, self._files[-1])))
+        if self._options.job == "play":
+            self._speakers.append(Speaker(self._samples))
+            pc.addTrack(self._speakers[-1])
         await pc.setLocalDescription(await pc.createAnswer())
         return str(pc.localDescription.sdp)
 
@@ -55,7 +92,8 @@ class Receiver:
         for pc in self._connections:
             await pc.close()
         received += await asyncio.gather(*self._tasks)
-        return {"received": received, "files": self._files}
+        sent = [speaker.sent for speaker in self._speakers]
+        return {"received": received, "files": self._files, "sent": sent}
 
 
 async def _pcm(track: Any, path: str) -> int:

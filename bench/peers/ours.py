@@ -7,10 +7,12 @@ import asyncio
 import time
 from typing import Any, BinaryIO
 
+from bench import check
 from voki_bots.media.containers import OggOpusWriter
 from voki_bots.media.frames import AudioFrame, Packet
 from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
+from voki_bots.media.prompts import Mixer, Prompt
 from voki_bots.media.rtp import Received
 from voki_bots.media.tap import Tap
 
@@ -93,9 +95,13 @@ class Receiver:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._peers: list[Peer] = []
+        self._voices: list[tuple[Mixer, asyncio.Task[None]]] = []
         self._calls: list[tuple[Pipeline, Tap, Ogg | Pcm | Times, Any]] = []
 
     async def start(self) -> None:
+        if self._options.job == "play":
+            self._prompt = Prompt.from_pcm(check.prompt())
+            _ = self._prompt.packets
         self._ticking = asyncio.create_task(self._tick())
 
     async def answer(self, number: int, offer: str) -> str:
@@ -109,7 +115,7 @@ class Receiver:
         else:
             pipeline.packets(tap, lambda track: True)
         self._calls.append((pipeline, tap, sink, path))
-        more = {"path": self._options.path} if self._options.path else {}
+        more: dict[str, Any] = {"path": self._options.path} if self._options.path else {}
 
         def on_packet(received: Received) -> None:
             pipeline.push(0, received)
@@ -120,9 +126,16 @@ class Receiver:
             pipeline.push(0, received)
 
         take = on_packet_noted if job == "latency" else on_packet
+        if job == "play":
+            more["voice"] = mixer = Mixer(time.monotonic)
+            self._voices.append((mixer, asyncio.create_task(self._speak(mixer))))
         peer = Peer(0, loopback=True, on_packet=take, clock=time.monotonic, **more)
         self._peers.append(await peer.__aenter__())
         return await peer.answer(offer)
+
+    async def _speak(self, mixer: Mixer) -> None:
+        while True:
+            await mixer.say(self._prompt)
 
     async def finish(self) -> dict[str, Any]:
         path = self._peers[0].path
@@ -131,10 +144,13 @@ class Receiver:
             tap.close()
         for _, tap, _, _ in self._calls:
             await tap.drain()
+        for _, speaking in self._voices:
+            speaking.cancel()
         received = [sink.packets for _, _, sink, _ in self._calls]
         files = [str(path) for *_, path in self._calls]
         times = [(s.delivered, s.written) for _, _, s, _ in self._calls if isinstance(s, Times)]
-        return {"received": received, "files": files, "remark": f"path {path}", "times": times}
+        made = {"received": received, "files": files, "remark": f"path {path}", "times": times}
+        return made | {"sent": [mixer.sent for mixer, _ in self._voices]}
 
     async def _tick(self) -> None:
         while True:
