@@ -116,7 +116,9 @@ def _enter(namespace: int) -> None:
 
 @contextmanager
 def program(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program without input or output; it is ended at the end, at the latest by a kill."""
+    """Run a program without input or output; it is ended at the end, or when we are gone."""
+    if shutil.which("setpriv"):
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = subprocess.Popen(command, **{**quiet, **options})  # type: ignore[call-overload]
     try:
