@@ -55,7 +55,12 @@ def npm_client() -> list[str] | None:
     script = shutil.copy(HERE / "peers" / "phoenix_npm.mjs", NPM)
     if not all((NPM / "node_modules" / name.partition("@")[0]).is_dir() for name in PACKAGES):
         options = ["--prefix", str(NPM), "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
-        if subprocess.run([npm, "install", *options, *PACKAGES], capture_output=True, check=False).returncode:
+        command = [npm, "install", *options, "--fetch-retries=1", *PACKAGES]
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, timeout=90)
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode:
             return None
     return [node, script]
 
