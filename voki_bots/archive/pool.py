@@ -1,6 +1,6 @@
 """Finishing calls in processes of their own, never on the event loop.
 
-Each call is one ``python -m voki_bots.archive``, at the lowest priority, so that live calls do not notice;
+Each call is one ``python -m voki_bots.archive``, at a low priority, so that live calls do not notice;
 no more than a few run at once. A process of its own, and not a fork or a spawned copy of this program,
 because it must not run the program's main module again, nor inherit its sockets, threads or codecs.
 """
@@ -21,7 +21,7 @@ from voki_bots.archive.options import FinishOptions
 from voki_bots.errors import ConfigurationError, FileWriteError, MediaError, VokiError
 
 _LINE_LIMIT = 1 << 24
-_NICE = 19
+_NICE = 10
 _ENDING = 5.0
 
 
