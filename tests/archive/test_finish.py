@@ -241,3 +241,22 @@ def test_the_picture_shows_everybody(desk: Any) -> None:
     text = (directory / "waveform.svg").read_text("utf-8")
     assert ElementTree.fromstring(text).tag.endswith("svg")
     assert "Attendant" in text and "Customer" in text and 'data-cause="late_join"' in text
+
+
+@pytest.mark.parametrize("format_", ["opus", "flac", "wav"])
+def test_a_call_of_no_time_can_be_finished(desk: Any, format_: str) -> None:
+    """Killed in its first moment, it is sealed, with files that are empty."""
+    folder = desk.open()
+    folder.record("finish_planned", options=FinishOptions(format=format_).as_json(), keep=None)
+    folder.close()
+    finish(folder.directory)
+    assert verify(folder.directory) == []
+
+
+def test_of_a_call_that_nobody_recorded_nothing_is_made(desk: Any) -> None:
+    """Without a plan and without tracks there is only the seal."""
+    folder = desk.open()
+    desk.now = 2.0
+    folder.close()
+    assert finish(folder.directory)["finish"]["outputs"] == []
+    assert verify(folder.directory) == []

@@ -65,7 +65,7 @@ def finish(
         _sealed(directory, patience)
         lines = read_journal(directory / JOURNAL)
         sidecar = fold(lines)
-        chosen = options or FinishOptions.of(sidecar["finish"]["planned"])
+        chosen = options or _planned(sidecar)
         from voki_bots.archive.render import render
 
         made = render(directory, sidecar, lines, chosen, aside, progress)
@@ -78,6 +78,13 @@ def unfinished(sidecar: dict[str, Any]) -> bool:
         return True
     finish = sidecar.get("finish") or {}
     return finish.get("planned") is not None and finish.get("at") is None
+
+
+def _planned(sidecar: dict[str, Any]) -> FinishOptions:
+    planned = sidecar["finish"]["planned"]
+    if planned is None and not any(track["file"] for track in sidecar["tracks"]):
+        return FinishOptions(stereo=None, mix=None, participants=False, picture=False)
+    return FinishOptions.of(planned)
 
 
 @contextlib.contextmanager

@@ -66,6 +66,7 @@ class FinishPool:
             wanted["options"] = options.as_json()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # whatever lies in the directory that we happen to be in is no module of ours
             "-m",
             "voki_bots.archive",
             json.dumps(wanted),
