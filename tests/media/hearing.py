@@ -24,11 +24,12 @@ class Walk:
     Packets are handed in as they arrive; `events`, `packets` and `frames` are what came out.
     """
 
-    def __init__(self, rate: int = 16_000) -> None:
+    def __init__(self, rate: int = 16_000, *, decoded: bool = True) -> None:
         self.now = 0.0
         self.events: list[CallEvent] = []
         self.packets: list[Packet] = []
         self.frames: list[AudioFrame] = []
+        self._decoded = decoded
         self._decoding = Decoding(rate, None, lambda: self.now)
         self._pipeline = Pipeline(clock=lambda: self.now, zero=0.0, report=self.events.append)
         tap: Any = _Direct(self)
@@ -37,7 +38,8 @@ class Walk:
     def take(self, item: Any) -> None:
         if isinstance(item, Packet):
             self.packets.append(item)
-            self.frames += self._decoding.feed(item)
+            if self._decoded:
+                self.frames += self._decoding.feed(item)
 
     def play(self, arrivals: Sequence[Received], tail: float = 0.5) -> None:
         """Let packets arrive, each at its time, with a tick every 20 ms; then let `tail` seconds pass."""

@@ -27,7 +27,13 @@ CAUGHT_UP_SECONDS = 0.1
 """Media that arrive so much faster than they last are a burst; ordinary jitter over the decision is less."""
 
 FIRST_SECONDS = 0.1
-"""How long the first packets of all are held back to find their place."""
+"""How long the first packets of all are held back at least to find their place."""
+
+RESTLESS_SECONDS = 1.0
+"""How long at most, on a path whose delay varies so much that most of them do not agree."""
+
+AGREEMENT_SECONDS = 0.01
+"""So close to the least delay is every other one where that is the delay of the path and no accident."""
 
 AHEAD_SECONDS = 1.0
 """A packet cannot arrive before it was spoken: this much too early means that the timestamps jumped."""
@@ -220,10 +226,20 @@ class Timeline(Generic[T]):
         self.anchors += 1
 
     def _judge(self, at: int) -> list[Placed[T] | Gap]:
-        patience = FIRST_SECONDS if self._offset is None else DECISION_SECONDS
-        if at - self._waiting[0].arrival >= patience * self.rate or len(self._waiting) > 100:
+        waited = at - self._waiting[0].arrival
+        patience = DECISION_SECONDS
+        if self._offset is None and waited >= FIRST_SECONDS * self.rate:
+            patience = FIRST_SECONDS if self._agreed(waited) else RESTLESS_SECONDS
+        if waited >= patience * self.rate or len(self._waiting) > 100:
             return self._decide()
         return []
+
+    def _agreed(self, waited: int) -> bool:
+        """Whether half of them are delayed alike; few that come slowly are taken as they are."""
+        delays = sorted(entry.arrival - entry.timestamp for entry in self._waiting)
+        if len(delays) < 3:
+            return waited >= 3 * FIRST_SECONDS * self.rate
+        return delays[len(delays) // 2] - delays[0] <= AGREEMENT_SECONDS * self.rate
 
     def _decide(self) -> list[Placed[T] | Gap]:
         """Tell a burst from a sender whose clock stood still, and place what was held back.
