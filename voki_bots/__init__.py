@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         Track,
         TrackAttributed,
         TrackEnded,
+        TrackMeasured,
         TrackStarted,
         UtteranceHeard,
     )
@@ -152,6 +153,7 @@ _HOMES = {
         "Track",
         "TrackAttributed",
         "TrackEnded",
+        "TrackMeasured",
         "TrackStarted",
         "UtteranceHeard",
     ),
@@ -259,6 +261,7 @@ __all__ = [
     "Track",
     "TrackAttributed",
     "TrackEnded",
+    "TrackMeasured",
     "TrackStarted",
     "UtteranceHeard",
     "VokiError",

@@ -341,6 +341,29 @@ class PacketsDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackMeasured:
+    """How a track came in the last five seconds. It is in no journal.
+
+    Attributes:
+        track: Which one.
+        at: Seconds of call time.
+        packets: Received.
+        loss: Share of those expected that never came, 0 to 1.
+        jitter: Seconds (RFC 3550 section 6.4.1).
+        rtt: Seconds to the far end and back, or None while unknown.
+        mos: Mean opinion score by the E-model, 1.0 to 4.5.
+    """
+
+    track: Track
+    at: float
+    packets: int
+    loss: float
+    jitter: float
+    rtt: float | None
+    mos: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingPaused:
     """No file, transcript or listener receives anything from now on."""
 
@@ -397,6 +420,7 @@ CallEvent: TypeAlias = (
     | TrackAttributed
     | GapFound
     | PacketsDropped
+    | TrackMeasured
     | RecordingPaused
     | RecordingResumed
     | ConsentGiven

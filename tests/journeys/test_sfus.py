@@ -11,7 +11,7 @@ import pytest
 
 from tests.journeys.conftest import journal, sidecar
 from tests.journeys.test_faults import happened
-from voki_bots import Bot, MediaConnected, MediaLost
+from voki_bots import Bot, MediaConnected, MediaLost, TrackMeasured
 from voki_bots.bots.session import CallSession
 from voki_bots.testing.signals import decode
 from voki_bots.testing.sim import Sim, SimCall
@@ -275,9 +275,12 @@ async def test_a_lossy_path_is_recorded_with_its_holes(sim: Sim) -> None:
     """One packet in ten is lost: what came is in its place, what did not is a gap by its name."""
     call = await sim.call(ANA, switches={"lose": 0.1})
     async with sim.attend(call, minutes()) as session:
+        measured = await happened(session, TrackMeasured)
         await call.heard_by_bots(130)
     (track,) = sidecar(session.directory)["tracks"]
     lost = sum(gap["end"] - gap["start"] for gap in track["gaps"] if gap["cause"] == "lost")
     assert lost == pytest.approx(0.1 * (track["audio"] + lost), rel=0.6)
+    assert isinstance(measured, TrackMeasured)
+    assert (0.02 < measured.loss < 0.25, 1.0 <= measured.mos < 3.8) == (True, True)
     assert sound(session.directory)
     assert voices(session.directory) == {"Ana": {"Ana"}}

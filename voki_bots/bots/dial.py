@@ -7,7 +7,7 @@ always the polite side: an offer is accepted at any time, and our own outstandin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import structlog
 from voki_bots.calls import AnswerReceived, CandidateReceived, OfferReceived
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media.peer import Peer
+from voki_bots.media.receive import TrackStatistics
 from voki_bots.media.sdp import ufrag_of
 from voki_bots.signalling import payloads
 
@@ -35,6 +36,9 @@ CONNECT_WAIT = 15.0
 
 STALL_CHECK = 0.25
 """Seconds between two looks for evidence that media still flow."""
+
+MEASURE = 5.0
+"""Seconds between two measurements of every track."""
 
 STALL_SLACK = 0.5
 """A look that comes later than this says more of our own loop than of the far end."""
@@ -94,6 +98,9 @@ class Line(Protocol):
 
     def lines_missing(self, segment: int, peer: Peer) -> int:
         """How many lines more there should be for those present; told once for each who joined."""
+
+    def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None:
+        """The numbers of every remote source so far."""
 
     def suspect(self, segment: int, peer: Peer) -> None:
         """Consider whether a line carries more than one voice."""
@@ -284,6 +291,7 @@ class Dialler:
         self._line.connected(self.segment, peer)
         failed = asyncio.ensure_future(peer.failed())
         looked = self._clock()
+        due = looked + MEASURE
         try:
             while True:
                 done, _ = await asyncio.wait([failed], timeout=STALL_CHECK)
@@ -292,6 +300,9 @@ class Dialler:
                 late, looked = self._clock() - looked - STALL_CHECK, self._clock()
                 if late < STALL_SLACK:
                     self._look(peer)
+                if looked >= due:
+                    due = looked + MEASURE
+                    self._line.measured(self.segment, await peer.statistics(), peer.rtt)
         finally:
             failed.cancel()
 

@@ -6,7 +6,7 @@ It is what the dialler (`voki_bots.bots.dial`) works for, and it tells the roste
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -25,13 +25,15 @@ from voki_bots.calls import (
     Track,
     TrackAttributed,
     TrackEnded,
+    TrackMeasured,
     TrackStarted,
 )
 from voki_bots.errors import SupervisionError
 from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Mixer, Prompt
-from voki_bots.media.receive import Received
+from voki_bots.media.quality import mos
+from voki_bots.media.receive import Received, TrackStatistics
 from voki_bots.signalling import payloads
 
 STALLED = 2.25
@@ -77,6 +79,9 @@ class Room(Protocol):
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away."""
 
+    def measured(self, event: TrackMeasured) -> None:
+        """Tell how a track came."""
+
     async def rejoin(self) -> None:
         """Leave the call's topic and join it anew."""
 
@@ -107,6 +112,7 @@ class Leg:
         self._relay = self._relay_that_worked = 0
         self.up = False
         self._up_since = zero
+        self._counts: dict[tuple[int, str, int], tuple[int, int]] = {}
         self._counted: tuple[int, float] | None = None
         self._speakers = 0
         self._mixer = Mixer(clock, self._refused) if room.speaks else None
@@ -231,6 +237,21 @@ class Leg:
             return 0
         self._counted = (segment, roster.last_joined)
         return max(0, len(roster.announced) - self._carrying(peer))
+
+    def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None:
+        """Tell how each track came since the last time."""
+        for one in found:
+            key = (segment, one.mid, one.ssrc)
+            packets, lost = self._counts.get(key, (0, 0))
+            self._counts[key] = (one.packets, one.lost)
+            came, missing = one.packets - packets, max(0, one.lost - lost)
+            track = self._tracks.get(key)
+            if track is None or came + missing <= 0:
+                continue
+            loss = missing / (came + missing)
+            score = mos(rtt=rtt or 0.0, loss=loss, jitter=one.jitter)
+            at = self._clock() - self._zero
+            self._room.measured(TrackMeasured(track, at, came, loss, one.jitter, rtt, round(score, 2)))
 
     @staticmethod
     def _carrying(peer: Peer) -> int:

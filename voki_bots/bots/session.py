@@ -50,6 +50,7 @@ from voki_bots.calls import (
     SignallingRestored,
     SupervisionStarted,
     SupervisionStopped,
+    TrackMeasured,
 )
 from voki_bots.errors import (
     ConnectionLostError,
@@ -301,6 +302,14 @@ class CallSession:
     def pipeline(self) -> Pipeline:
         """Where media of this call go."""
         return self._leg.pipeline
+
+    def measured(self, event: TrackMeasured) -> None:
+        """Tell everybody how a track came, but not the journal; the gauges show the last one measured."""
+        self.bus.publish(event)
+        metrics = self._metrics_of("core")
+        for name in ("loss", "jitter", "rtt", "mos"):
+            if (value := getattr(event, name)) is not None:
+                metrics.gauge(f"track_{name}", value)
 
     async def rejoin(self) -> None:
         """Leave the topic and join it anew: what is stuck at the SFU's end goes with our membership."""

@@ -33,7 +33,7 @@ RESTLESS_SECONDS = 1.0
 """How long at most, on a path whose delay varies so much that most of them do not agree."""
 
 AGREEMENT_SECONDS = 0.01
-"""So close to the least delay is every other one where that is the delay of the path and no accident."""
+"""So close to the least delay are three of four where that is the delay of the path and no accident."""
 
 AHEAD_SECONDS = 1.0
 """A packet cannot arrive before it was spoken: this much too early means that the timestamps jumped."""
@@ -235,11 +235,11 @@ class Timeline(Generic[T]):
         return []
 
     def _agreed(self, waited: int) -> bool:
-        """Whether half of them are delayed alike; few that come slowly are taken as they are."""
+        """Whether most of them are delayed alike; few that come slowly are taken as they are."""
         delays = sorted(entry.arrival - entry.timestamp for entry in self._waiting)
-        if len(delays) < 3:
-            return waited >= 3 * FIRST_SECONDS * self.rate
-        return delays[len(delays) // 2] - delays[0] <= AGREEMENT_SECONDS * self.rate
+        if len(delays) < 5:
+            return waited >= 5 * FIRST_SECONDS * self.rate
+        return delays[3 * len(delays) // 4] - delays[0] <= AGREEMENT_SECONDS * self.rate
 
     def _decide(self) -> list[Placed[T] | Gap]:
         """Tell a burst from a sender whose clock stood still, and place what was held back.
