@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from voki_bots.archive.disk import problem_with_directory
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.registry import Registry
-from voki_bots.cli.disk import problem_with_directory
 
 
 @pytest.mark.parametrize("call_id", ["", "   ", "a\nb", "a\0b", "a\x1b[2Jb", "x" * 5000, "a\u2028b"])

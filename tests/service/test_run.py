@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from voki_bots import (
     Rule,
     ServiceEvent,
 )
+from voki_bots.errors import ConfigurationError
 from voki_bots.testing.sim import Sim
 
 pytestmark = pytest.mark.journey
@@ -154,3 +156,13 @@ async def test_health_endpoints(running: Callable[..., Any]) -> None:
     """A signed-in service is live and ready."""
     async with running(Bot("idle", join=Rule(departments=("none",))).use(Ear())) as service:
         assert [await service.get(path) for path in ("/livez", "/readyz")] == [(200, "ok\n"), (200, "ok\n")]
+
+
+async def test_an_archive_that_cannot_be_written_is_told_first(
+    running: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A place where no call could be kept is a mistake of the configuration, before anything connects."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"bots.minutes.*file/calls cannot be made"):
+        async with running(Bot("minutes").record(directory=tmp_path / "file/calls")):
+            pass

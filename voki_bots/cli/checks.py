@@ -145,7 +145,7 @@ class Configured:
 
 
 def _directory(directory: Path) -> Finding:
-    from voki_bots.cli.disk import problem_with_directory
+    from voki_bots.archive.disk import problem_with_directory
 
     if problem := problem_with_directory(directory):
         advice = "give it to the user that runs the bots, or choose another in archive.directory"

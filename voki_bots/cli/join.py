@@ -134,7 +134,7 @@ def _archive(settings: Settings, plugins: tuple[Plugin[Any], ...]) -> Path:
 
 
 def _check_directory(directory: Path, setting: str) -> None:
-    from voki_bots.cli.disk import problem_with_directory
+    from voki_bots.archive.disk import problem_with_directory
 
     if problem := problem_with_directory(directory):
         raise ConfigurationError(f"{setting}: {problem}", path=setting)

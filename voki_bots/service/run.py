@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from voki_bots.archive.disk import problem_with_directory
 from voki_bots.archive.layout import archive_of, split_template
 from voki_bots.bots.account import Account
 from voki_bots.bots.accounts import Accounts
@@ -53,13 +54,13 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     telemetry = Telemetry()
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
+        crews = [
+            await stack.enter_async_context(_crew(settings, bot, plugins)) for bot, plugins in settings.bots
+        ]
         service = Service(settings, telemetry)
         secret = webhook_secret(settings)
         webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
         await stack.enter_async_context(serve_api(settings.service, service, telemetry, webhooks))
-        crews = [
-            await stack.enter_async_context(_crew(settings, bot, plugins)) for bot, plugins in settings.bots
-        ]
         accounts = await stack.enter_async_context(Accounts())
         account = await accounts.account(credentials_of(settings.voki))
         await service.run(account, crews, stop)
@@ -86,7 +87,9 @@ async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) ->
             path=f"bots.{bot.name}",
         )
     archive = archive_of(next(iter(wanted), None), settings.archive.directory)
-    split_template(archive)
+    root, _ = split_template(archive)
+    if problem := problem_with_directory(root):
+        raise ConfigurationError(f"bots.{bot.name}: no call can be kept: {problem}", path=f"bots.{bot.name}")
     async with AsyncExitStack() as stack:
         for plugin in plugins:
             try:
