@@ -185,7 +185,7 @@ async def test_a_person_hears_a_speaking_bot(world):
 
 async def test_the_server_may_offer_first(world):
     """With `server_offers` the SFU offers, waits for the answer, and media flows all the same."""
-    await world.start(switches=switches(server_offers=True))
+    await world.start(switches=switches(server_offers=True, rsa_certificate=False, waits_for_end=False))
     await world.make(ANA)
     bot = await world.bot()
     await bot.listen()
@@ -201,7 +201,7 @@ def switches(**values):
 
 async def test_an_offer_against_an_outstanding_one_is_ignored(world):
     """Glare is the client's to resolve: its offer gets no answer."""
-    await world.start(switches=switches(server_offers=True))
+    await world.start(switches=switches(server_offers=True, rsa_certificate=False, waits_for_end=False))
     await world.make(ANA)
     bot = await world.bot()
     await bot.client.event("signal")
@@ -236,7 +236,7 @@ async def test_media_ends_when_the_grace_is_over(world):
 
 async def test_an_rsa_certificate_needs_its_ciphers(world):
     """With `rsa_certificate` a stock aiortc client in the role of the DTLS client does not get through."""
-    await world.start(switches=switches(server_offers=True, rsa_certificate=True))
+    await world.start(switches=switches(server_offers=True, waits_for_end=False))
     await world.make()
     bot = await world.bot()
     await bot.listen()

@@ -12,7 +12,9 @@ from ..errors import ConfigurationError
 class Switches:
     """How kind, and how strange, the platform is in one call.
 
-    Every kindness is off by default: what Voki's documents do not promise, a bot does not get.
+    Every kindness is off by default: what Voki's documents do not promise, a bot does not get. Where they are
+    silent about media, the SFU does as a measured one in Elixir (ex_webrtc): `rsa_certificate`,
+    `waits_for_end` and `reject_lines` are on.
 
     Attributes:
         snapshot: The join reply lists the ``participants`` already present.
@@ -57,7 +59,7 @@ class Switches:
     server_offers: bool = False
     own_line: bool = True
     reuse_lines: bool = False
-    reject_lines: bool = False
+    reject_lines: bool = True
     new_ssrc: bool = False
     no_ssrc: bool = False
     no_msid: bool = False
@@ -65,12 +67,12 @@ class Switches:
     mixed_only: bool = False
     video: bool = False
     client_offers: bool = False
-    waits_for_end: bool = False
+    waits_for_end: bool = True
     glare: bool = False
     insists_on_video: bool = False
     insists_on_sending: bool = False
     audio_level: bool = False
-    rsa_certificate: bool = False
+    rsa_certificate: bool = True
     together: bool = False
     join_delay: float = 0.0
     lose: float = 0.0

@@ -313,7 +313,7 @@ class Leg:
     def _silence(self, forward: Forward) -> None:
         keeps = forward.transceiver.direction in ("sendrecv", "recvonly")
         forward.transceiver.direction = "recvonly" if keeps else "inactive"
-        if self.switches.reject_lines and not keeps:
+        if self.switches.reject_lines and not (keeps or self.switches.reuse_lines):
             self._rejecting[str(forward.transceiver.mid)] = (forward.transceiver, forward.stream)
             return
         self._idle.append((forward.transceiver, forward.stream, forward.last))
