@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voki_bots.errors import VokiError
-from voki_bots.units import FULL_SCALE, to_dbfs
+from voki_bots.units import FULL_SCALE, SAMPLE_RATE, to_dbfs
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _QUIET, _LOUD = -60.0, -12.0
@@ -78,17 +78,23 @@ def _levels(directory: Path, track: Mapping[str, Any], step: float) -> list[floa
     """Measure dBFS in every `step` seconds of a track's file; None if it cannot be decoded."""
     import numpy as np
 
-    from voki_bots.media.containers import decode_file
+    from voki_bots.media.containers import opus_packets
+    from voki_bots.media.opus import Decoder
 
     path = directory / str(track.get("file"))
     # The sidecar may have been written by anybody: it must not make us read elsewhere.
     if track.get("codec") != "opus" or directory.resolve() not in path.resolve().parents:
         return None
+    size, decoder, energies, end = max(1, round(step * _RATE)), Decoder(_RATE), [0.0], 0
     try:
-        samples = decode_file(path, _RATE).astype(np.float64) / FULL_SCALE
+        for ticks, payload in opus_packets(path):
+            at = ticks * _RATE // SAMPLE_RATE
+            samples = decoder.decode(payload).astype(np.float64) / FULL_SCALE
+            # A packet counts where it begins: it is much shorter than what one sign stands for.
+            energies += [0.0] * (at // size + 1 - len(energies))
+            energies[at // size] += float(np.dot(samples, samples))
+            end = at + len(samples)
     except (VokiError, OSError, ValueError):
         return None
-    size = max(1, round(step * _RATE))
-    return [
-        to_dbfs(float(np.sqrt(np.mean(samples[at : at + size] ** 2)))) for at in range(0, len(samples), size)
-    ]
+    lengths = [min(size, max(1, end - index * size)) for index in range(len(energies))]
+    return [to_dbfs(math.sqrt(energy / length)) for energy, length in zip(energies, lengths, strict=True)]
