@@ -126,3 +126,14 @@ def test_no_bot(tmp_path: Path) -> None:
     """A file without a bot says how to write one."""
     (line,) = problems(tmp_path, GOOD.split("[[bots]]")[0])
     assert line == "bots: there is no bot; write a [[bots]] table or make a voki_bots.Bot"
+
+
+def test_a_bot_may_be_allowed_to_speak(tmp_path: Path) -> None:
+    """`speaks` is false unless the table says otherwise, and nothing but true or false."""
+    file = tmp_path / "bots.toml"
+    voki = '[voki]\nurl = "https://voki.example"\ntenant = "acme"\nemail = "b@acme.example"\n'
+    file.write_text(voki + '[[bots]]\nname = "quiet"\n[[bots]]\nname = "greeter"\nspeaks = true\n')
+    assert [bot.speaks for bot, _ in load(file).bots] == [False, True]
+    file.write_text(voki + '[[bots]]\nname = "greeter"\nspeaks = "yes"\n')
+    with pytest.raises(ConfigurationError, match=r"bots\.0\.speaks"):
+        load(file)
