@@ -15,7 +15,7 @@ PATIENCE = 120.0
 LINGER = 120.0
 """Seconds that finishing may take at the stop; what is left then is finished at the next start."""
 
-RESUME = 60.0
+RESUME = 30.0
 """Seconds after a start in which calls that still run are taken up; only then the others are finished."""
 
 ROUND = 6 * 3600.0
