@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import check, report
 from bench.counters import Counters, resident, threads
-from bench.places import PEERS, place, unavailable
+from bench.places import NOT_WRITTEN, PEERS, place, unavailable
 from bench.process import Child
 
 JOBS = ("record", "pcm", "play")
@@ -40,7 +40,10 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench density", description=__doc__)
-    parser.add_argument("--peers", default="ours,aiortc", help=f"of {', '.join(PEERS)}")
+    everybody = ",".join([*PEERS, *NOT_WRITTEN])
+    parser.add_argument(
+        "--peers", default="ours,aiortc" if arguments else everybody, help=f"of {', '.join(PEERS)}"
+    )
     parser.add_argument("--job", type=lambda text: text.split(","), default=["record", "pcm"])
     parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[25])
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the measured window")
@@ -142,13 +145,13 @@ async def _measure(
     await connect(under, source, 0)
     source.say(start=[0])
     await source.hear("started")
-    await asyncio.sleep(FIRST_ALONE)
+    await asyncio.sleep(min(FIRST_ALONE, options.seconds))
     alone = resident(pid)
     for n in range(1, streams):
         await connect(under, source, n)
     source.say(start=list(range(streams)))
     await source.hear("started")
-    await asyncio.sleep(WARM_UP)
+    await asyncio.sleep(min(WARM_UP, options.seconds))
     under.say(window=True)
     before = counters.read()
     await asyncio.sleep(options.seconds)
