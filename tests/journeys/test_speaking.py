@@ -48,10 +48,11 @@ async def heard(sim: Sim, call: SimCall, path: Path) -> list[Path]:
     return found
 
 
-async def test_everybody_hears_what_the_bot_says(sim: Sim, tmp_path: Path) -> None:
+@pytest.mark.parametrize("offers", [False, True], ids=["we_offer", "server_offers"])
+async def test_everybody_hears_what_the_bot_says(sim: Sim, tmp_path: Path, offers: bool) -> None:
     """`say` waits until it can be heard, resolves when all was sent, and says how long it took."""
     people = [{"role": "attendant", "tone": 300, "listens": True}, {"role": "customer", "tone": 500}]
-    call = await sim.call(*people)
+    call = await sim.call(*people, switches={"server_offers": offers})
     speaker = greeter()
     async with sim.attend(call, Bot("greeter", speaks=True).use(speaker).record()) as session:
         await call.heard_by_bots(25)
