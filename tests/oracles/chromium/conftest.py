@@ -28,7 +28,7 @@ from aiohttp import web
 from tests.journeys.conftest import sidecar
 from tests.oracles.chromium.browser import Browser, Page, chromium
 from tests.oracles.places import Namespace, namespaces_missing, needs
-from voki_bots import Bot
+from voki_bots import Attendance, Bot, Plugin, PluginSettings
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call
 from voki_bots.testing.signals import Samples, decode, tone
@@ -119,6 +119,17 @@ def write_wav(path: Path, samples: Samples) -> Path:
     return path
 
 
+class Speaker(Plugin[PluginSettings]):
+    """Says what it is told to."""
+
+    call: Attendance
+
+    @asynccontextmanager
+    async def attend(self, call: Attendance) -> AsyncIterator[None]:
+        self.call = call
+        yield
+
+
 @dataclass
 class Scene:
     """A call of two browsers with a bot in it."""
@@ -128,6 +139,7 @@ class Scene:
     call: SimCall
     session: CallSession
     bot_id: str
+    speaker: Speaker
     customer: Page
     attendant: Page
     seat: dict[str, Any] = field(repr=False)
@@ -214,9 +226,11 @@ async def _begun(
     desk = await attendant.call("take", signed_in, seat["call_id"])
     call = SimCall(Call(sim.tenant, seat["call_id"], department_id=department["department_id"]), [], sim)
     account = await leaving.enter_async_context(sim.account())
-    attending = sim.attend(call, Bot("minutes").record(), account=account)
+    speaker = Speaker(PluginSettings(), name="speaker")
+    bot = Bot("minutes", speaks=True).use(speaker).record()
+    attending = sim.attend(call, bot, account=account)
     session = await leaving.enter_async_context(attending)
-    scene = Scene(town, home, call, session, account.user_id, customer, attendant, seat, leaving)
+    scene = Scene(town, home, call, session, account.user_id, speaker, customer, attendant, seat, leaving)
     await call.until(lambda state: state["bots"][0]["connected"], "the bot's connection")
     await customer.call("join", seat)
     await scene.heard(75)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 
 from tests.oracles.chromium.conftest import HUM, RATE, Scene, flowing
-from voki_bots.testing.signals import Samples, assert_tone, correlation
+from voki_bots import Prompt
+from voki_bots.testing.signals import Samples, assert_tone, correlation, tone
 
 PACKETS = 150
 FRAME = RATE // 50
@@ -20,6 +22,18 @@ async def test_browsers_and_the_bot_hear_each_other(scene: Scene, speech: Sample
     assert all(one["energy"] > 0.01 for state in states for one in state["inbound"])
     assert_tone(HUM, scene.voices(found, "attendant")[0], at=1.0)
     assert correlation(scene.voices(found, "customer")[0], speech) > 0.7
+
+
+async def test_what_the_bot_says_is_heard_in_the_browser(scene: Scene) -> None:
+    """Two seconds of a tone arrive whole: as many packets, and the energy of a tone of that amplitude."""
+    packets, energy = 2.0 / 0.02, 2.0 * 0.5**2  # libwebrtc takes the peaks for the level
+    await scene.speaker.call.say(Prompt.from_pcm(tone(880, 2.0, amplitude=0.5)))
+
+    def loud(state: dict[str, Any]) -> bool:
+        lines = [one for one in state["inbound"] if packets <= one["packets"] < packets + 20]
+        return any(abs(one["energy"] - energy) < 0.2 * energy for one in lines)
+
+    assert (await scene.customer.until(loud, "the bot's words", timeout=5.0))["errors"] == []
 
 
 async def test_a_muted_microphone_is_silence(scene: Scene) -> None:
