@@ -66,9 +66,10 @@ async def test_relay_only_sends_to_the_relay_alone(calls: Calls) -> None:
     await calls.turn(UDP)
     async with wiretap() as packets, calls.attend(relay_only=True) as (call, _):
         await call.heard_by_bots(PACKETS)
-    sent = {(kind, to, port) for kind, by, to, _, port in map(ends, packets) if by == BOT}
-    signalling = int(calls.sim.url.rpartition(":")[2])
-    assert sent == {("tcp", RELAY, signalling), ("udp", RELAY, 3478)}
+    sent = [(kind, to, port) for kind, by, to, _, port in map(ends, packets) if by == BOT]
+    # The kernel answers what the relay still sends to a socket that is closed (ICMP), to the relay too.
+    assert {to for _, to, _ in sent} == {RELAY}
+    assert {port for kind, _, port in sent if kind == "udp"} == {3478}
 
 
 async def test_credentials_are_renewed_under_a_running_call(calls: Calls) -> None:
