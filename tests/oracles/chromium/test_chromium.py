@@ -66,7 +66,8 @@ async def test_a_network_that_is_gone_for_ten_seconds_is_a_gap(scene: Scene, spe
     await scene.heard(PACKETS, timeout=40.0)
     found = await scene.finish()
     gaps = [g for t in found["tracks"] if t["role"] == "customer" for g in t["gaps"] if g["start"] > 0]
-    assert [round(gap["end"] - gap["start"]) for gap in gaps if gap["end"] - gap["start"] > 1] == [10]
+    lengths = [gap["end"] - gap["start"] for gap in gaps if gap["end"] - gap["start"] > 1]
+    assert [9.5 < length < 13.0 for length in lengths] == [True]
     assert correlation(scene.voices(found, "customer")[-1][-2 * RATE :], speech) > 0.7
 
 
