@@ -73,6 +73,9 @@ READY = 1.0
 TICK = 0.1
 """Seconds between two looks at late packets, silence and the reasons to leave."""
 
+LEARN = 1.0
+"""Seconds that the platform may take to give the call's details before media are begun without them."""
+
 POLL = 15.0
 """Seconds between two questions to the platform whether the call still runs."""
 
@@ -179,6 +182,7 @@ class CallSession:
             response = await self._channel.join()
             self._signalling = True
             self._open_folder()
+            stack.callback(self._folder.close)
             await self._learn(response)
             self._leg = Leg(
                 self,
@@ -268,7 +272,7 @@ class CallSession:
     async def _learn(self, response: object) -> None:
         """Seed the roster from the call's details (Q26); not knowing them stops nothing."""
         try:
-            async with asyncio.timeout(POLL / 5):
+            async with asyncio.timeout(LEARN):
                 self.call = self.call.merged(await self._account.call(self.call.call_id))
         except (TimeoutError, VokiError) as error:
             self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
