@@ -7,9 +7,9 @@ always the polite side: an offer is accepted at any time, and our own outstandin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Never, Protocol
 
 import structlog
 
@@ -140,18 +140,25 @@ class Dialler:
         self._signals: asyncio.Queue[Signal] = asyncio.Queue()
         self._listen_first = True
         self._spent: set[str | None] = set()
+        self._leaving = False
         self.segment = segment
         self.rung = 0
+
+    def leaving(self) -> None:
+        """The call is being left: a connection that ends from now on has no successor."""
+        self._leaving = True
 
     def signal(self, signal: Signal) -> None:
         """Take what the SFU signals, at any time."""
         self._signals.put_nowait(signal)
 
     async def run(self) -> None:
-        """Dial, and dial again, until cancelled."""
+        """Dial, and dial again, until cancelled, or until a connection ends while the call is left."""
         failures, offer = 0, None
         while True:
             connected, lost = await self._dial(offer, failures)
+            if self._leaving:
+                return
             self._line.lost(self.segment, lost.cause)
             self.segment += 1
             offer = lost.offer if lost.offer and ufrag_of(lost.offer) not in self._spent else None
@@ -170,26 +177,16 @@ class Dialler:
     async def _dial(self, offer: str | None, failures: int) -> tuple[bool, _Lost]:
         """One segment; returns whether it was ever connected, and why it ended."""
         up = asyncio.Event()
-        over: list[_Lost] = []
         peer = await self._line.make_peer(self.segment, attempt=failures, rung=LADDER[self.rung])
         async with peer:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._negotiate(peer, offer, up))
-                    group.create_task(self._watch(peer, up))
-            except* _Lost as lost:
-                over += [e for e in lost.exceptions if isinstance(e, _Lost)]
-            except* NegotiationError as errors:
-                over += [_Lost(f"{error}") for error in errors.exceptions]
-            except* IceError as errors:
-                over += [_Lost(f"{error}") for error in errors.exceptions]
+            over = await _first_end(self._negotiate(peer, offer, up), self._watch(peer, up))
             if peer.ufrag is not None:
                 self._spent.add(peer.ufrag)
-        return up.is_set(), over[0] if over else _Lost("ended")
+        return up.is_set(), over if isinstance(over, _Lost) else _Lost(str(over))
 
     # ------------------------------------------------------------ negotiation
 
-    async def _negotiate(self, peer: Peer, offer: str | None, up: asyncio.Event) -> None:
+    async def _negotiate(self, peer: Peer, offer: str | None, up: asyncio.Event) -> Never:
         if offer is None:
             offer = await self._first_offer(peer, OFFER_WAIT if self._listen_first else REDIAL_WAIT)
         self._listen_first = False
@@ -285,7 +282,7 @@ class Dialler:
 
     # ------------------------------------------------------------ evidence
 
-    async def _watch(self, peer: Peer, up: asyncio.Event) -> None:
+    async def _watch(self, peer: Peer, up: asyncio.Event) -> Never:
         await peer.connected(CONNECT_WAIT)
         up.set()
         self._line.connected(self.segment, peer)
@@ -314,3 +311,22 @@ class Dialler:
         self._line.suspect(self.segment, peer)
         if missing := self._line.lines_missing(self.segment, peer):
             self._signals.put_nowait(MoreLines(self.segment, missing))
+
+
+async def _first_end(*works: Coroutine[Any, Any, Never]) -> Exception:
+    """Run side by side until one ends what all of them work for; gives its error, raises any other.
+
+    No task group: before Python 3.13, one whose child fails while it is itself cancelled forgets the latter.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [end for end in ends if not isinstance(end, asyncio.CancelledError)]
+    for error in errors:
+        if not isinstance(error, _Lost | NegotiationError | IceError):
+            raise error
+    return next(error for error in errors if isinstance(error, Exception))

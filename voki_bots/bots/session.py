@@ -231,6 +231,7 @@ class CallSession:
     async def _wind_up(self) -> None:
         """Channel first, then the Peer (an SFU must not see a Peer vanish from a live channel)."""
         self.gate.close(Closing.CALL_OVER)
+        self._leg.dialler.leaving()
         await self._leave_channel()
         for task in self._tasks:
             task.cancel()

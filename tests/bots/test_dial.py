@@ -1,0 +1,133 @@
+"""The dialler's task: it ends when it is told to, whatever else happens in that moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import pytest
+
+from voki_bots.bots.dial import Dialler, Rung
+from voki_bots.calls import OfferReceived
+from voki_bots.media.peer import Candidate, Peer
+from voki_bots.media.receive import TrackStatistics
+
+OFFER = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:{}\r\n"
+SOON = 5.0
+
+
+class Connection:
+    """A Peer that is up at once, and lost when the far end closes it."""
+
+    ufrag = "abcd"
+    rtt = None
+
+    def __init__(self) -> None:
+        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.failing = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def answer(self, offer: str) -> str:
+        return offer
+
+    def local_candidates(self) -> list[Candidate]:
+        return []
+
+    async def connected(self, timeout: float) -> None:
+        return None
+
+    async def failed(self) -> str:
+        try:
+            return await asyncio.shield(self.over)
+        finally:
+            self.failing.set()
+
+    async def statistics(self) -> list[TrackStatistics]:
+        return []
+
+
+class Call:
+    """What the dialler works for: it remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.peers: list[Connection] = []
+        self.ended: list[str] = []
+        self.up = asyncio.Event()
+
+    async def make_peer(self, segment: int, *, attempt: int, rung: Rung) -> Peer:
+        self.peers.append(Connection())
+        return cast(Peer, self.peers[-1])
+
+    def connected(self, segment: int, peer: Peer) -> None:
+        self.up.set()
+
+    def lost(self, segment: int, cause: str) -> None:
+        self.up.clear()
+        self.ended.append(cause)
+
+    def send(self, event: str, payload: Mapping[str, object]) -> None: ...
+    def described(self, segment: int, peer: Peer) -> None: ...
+    def stalled(self, segment: int, peer: Peer) -> str | None: ...
+    def deaf(self, segment: int, peer: Peer) -> str | None: ...
+    def lines_missing(self, segment: int, peer: Peer) -> int:
+        return 0
+
+    def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None: ...
+    def suspect(self, segment: int, peer: Peer) -> None: ...
+    async def rejoin(self) -> None: ...
+
+
+async def dialled() -> tuple[Call, Dialler, asyncio.Task[None]]:
+    """A dialler whose first connection is up."""
+    call = Call()
+    dialler = Dialler(cast(Any, call), clock=asyncio.get_running_loop().time)
+    dialler.signal(OfferReceived(OFFER.format("abcd")))
+    running = asyncio.create_task(dialler.run())
+    async with asyncio.timeout(SOON):
+        await call.up.wait()
+    return call, dialler, running
+
+
+async def test_a_connection_that_ends_has_a_successor() -> None:
+    """The far end closes, and offers anew: the next segment answers it."""
+    call, dialler, running = await dialled()
+    call.peers[0].over.set_result("the far end closed the connection")
+    dialler.signal(OfferReceived(OFFER.format("efgh")))
+    async with asyncio.timeout(SOON):
+        while len(call.peers) < 2 or not call.up.is_set():
+            await asyncio.sleep(0)
+    assert (call.ended, dialler.segment) == (["the far end closed the connection"], 1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_connection_that_ends_while_the_call_is_left_has_none() -> None:
+    """Whoever leaves is hung up on: that is no loss of media, and nobody dials again."""
+    call, dialler, running = await dialled()
+    dialler.leaving()
+    call.peers[0].over.set_result("the far end closed the connection")
+    async with asyncio.timeout(SOON):
+        await running
+    assert (len(call.peers), call.ended) == (1, [])
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_cancelling_ends_it_though_the_connection_ends_in_that_moment(turns: int) -> None:
+    """However many turns of the event loop the loss is ahead of the cancellation."""
+    call, _, running = await dialled()
+    call.peers[0].over.set_result("the far end closed the connection")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=SOON)
+    assert done and running.cancelled()
