@@ -44,3 +44,20 @@ def account() -> dict[str, str]:
         "VOKI_EMAIL": "bots@acme.example",
         "VOKI_PASSWORD": "a-password-that-nobody-may-see",
     }
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a package with these entry points, and modules by name, where Python finds it."""
+    site = tmp_path / "site"
+
+    def put(name: str, points: str, **modules: str) -> None:
+        there = site / f"{name}-1.0.dist-info"
+        there.mkdir(parents=True)
+        (there / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (there / "entry_points.txt").write_text(points)
+        for module, text in modules.items():
+            (site / f"{module}.py").write_text(text)
+        monkeypatch.syspath_prepend(site)
+
+    return put

@@ -1,6 +1,7 @@
 """`voki-bots plugins`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +25,9 @@ class Sample(PluginSettings):
 
 
 @pytest.fixture
-def broken_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def broken_package(install: Callable[..., None]) -> None:
     """An installed package whose plugin cannot be imported."""
-    there = tmp_path / "site/sad-1.0.dist-info"
-    there.mkdir(parents=True)
-    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: sad\nVersion: 1.0\n")
-    (there / "entry_points.txt").write_text("[voki_bots.plugins]\nsad = no_such_module:Sad\n")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    install("sad", "[voki_bots.plugins]\nsad = no_such_module:Sad\n")
 
 
 def test_the_recorder_is_listed(voki_bots: Any) -> None:

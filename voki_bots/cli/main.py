@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from voki_bots.cli.ending import EXPECTED, end
+from voki_bots.errors import PluginLoadError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +84,41 @@ COMMANDS: Mapping[str, Entry] = {
 """Every command, in the order in which help lists them."""
 
 
+PLUGGED = "voki_bots.commands"
+"""The entry-point group in which packages of plugins offer commands of their own."""
+
+
 class Commands(TyperGroup):
-    """The group of all commands. It imports a command's module when the command is asked for."""
+    """The group of all commands. It imports a command's module when the command is asked for.
+
+    A package of plugins joins in by the entry-point group ``voki_bots.commands``: the name of the command,
+    and where its function or `typer.Typer` is. A name of `COMMANDS` stays what it is here.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the commands."""
-        return list(COMMANDS)
+        """Name the commands, those of plugins last."""
+        return [*COMMANDS, *_plugged()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Make the command of this name, or None."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
+        """Make the command of this name, or None.
+
+        Raises:
+            PluginLoadError: If a package offers it and cannot be imported.
+        """
         if cmd_name not in self.commands:
-            self.commands[cmd_name] = _command(cmd_name, entry)
-        return self.commands[cmd_name]
+            if entry := COMMANDS.get(cmd_name):
+                self.commands[cmd_name] = _command(cmd_name, _found(entry), entry.examples)
+            elif point := _plugged().get(cmd_name):
+                self.commands[cmd_name] = _command(cmd_name, _loaded(point))
+        return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        if plugged := _plugged():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, f"({_package(point)})") for name, point in plugged.items()])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; whatever it raises ends here, in one sentence."""
@@ -111,16 +128,39 @@ class Commands(TyperGroup):
             raise typer.Exit(end(error, debug=bool(ctx.params.get("debug")))) from None
 
 
-def _command(name: str, entry: Entry) -> Any:
+def _plugged() -> dict[str, EntryPoint]:
+    points = sorted(entry_points(group=PLUGGED), key=lambda point: point.name)
+    return {point.name: point for point in points if point.name not in COMMANDS}
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _found(entry: Entry) -> Any:
     module, _, attribute = entry.where.partition(":")
-    found = getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute)
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        found = point.load()
+    except Exception as error:  # a plugin's import may raise anything
+        raise PluginLoadError(point.name, f"{type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise PluginLoadError(point.name, f"{point.value} is neither a function nor a typer.Typer")
+    return found
+
+
+def _command(name: str, found: Any, examples: tuple[str, ...] = ()) -> Any:
     if not isinstance(found, typer.Typer):
         made = _typer()
         made.command(name)(found)
         found = made
     command = typer.main.get_command(found)
     command.name = name
-    command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in entry.examples)
+    if examples:
+        command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
     return command
 
 
