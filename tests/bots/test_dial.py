@@ -11,6 +11,7 @@ import pytest
 
 from voki_bots.bots.dial import Dialler, Rung
 from voki_bots.calls import OfferReceived
+from voki_bots.errors import NegotiationError
 from voki_bots.media.peer import Candidate, Peer
 from voki_bots.media.receive import TrackStatistics
 
@@ -23,6 +24,7 @@ class Connection:
 
     ufrag = "abcd"
     rtt = None
+    restarting = False
 
     def __init__(self) -> None:
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -37,6 +39,8 @@ class Connection:
         return None
 
     async def answer(self, offer: str) -> str:
+        if self.restarting:
+            raise NegotiationError("the far end's offer restarts ICE", step="ice-restart")
         return offer
 
     def local_candidates(self) -> list[Candidate]:
@@ -61,6 +65,7 @@ class Call:
     def __init__(self) -> None:
         self.peers: list[Connection] = []
         self.ended: list[str] = []
+        self.dead: list[Peer | None] = []
         self.up = asyncio.Event()
 
     async def make_peer(self, segment: int, *, attempt: int, rung: Rung) -> Peer:
@@ -70,8 +75,9 @@ class Call:
     def connected(self, segment: int, peer: Peer) -> None:
         self.up.set()
 
-    def lost(self, segment: int, cause: str) -> None:
+    def lost(self, segment: int, cause: str, *, dead: Peer | None) -> None:
         self.up.clear()
+        self.dead.append(dead)
         self.ended.append(cause)
 
     def send(self, event: str, payload: Mapping[str, object]) -> None: ...
@@ -109,6 +115,24 @@ async def test_a_connection_that_ends_has_a_successor() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_only_a_connection_that_died_is_told_as_dead(restarted: bool) -> None:
+    """One that the far end replaces by an ICE restart was alive, and so is whatever it went through."""
+    call, dialler, running = await dialled()
+    first = call.peers[0]
+    if restarted:
+        first.restarting = True
+        dialler.signal(OfferReceived(OFFER.format("efgh")))
+    else:
+        first.over.set_result("the far end closed the connection")
+    async with asyncio.timeout(SOON):
+        while not call.ended:
+            await asyncio.sleep(0)
+    assert call.dead == [None if restarted else first]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_connection_that_ends_while_the_call_is_left_has_none() -> None:

@@ -105,8 +105,8 @@ class Line(Protocol):
     def suspect(self, segment: int, peer: Peer) -> None:
         """Consider whether a line carries more than one voice."""
 
-    def lost(self, segment: int, cause: str) -> None:
-        """This segment is over."""
+    def lost(self, segment: int, cause: str, *, dead: Peer | None) -> None:
+        """This segment is over; `dead` is its Peer if that was up and died, and was not merely replaced."""
 
     async def rejoin(self) -> None:
         """Leave the call's topic and join it anew: the SFU does not listen to us any more."""
@@ -159,7 +159,8 @@ class Dialler:
             connected, lost = await self._dial(offer, failures)
             if self._leaving:
                 return
-            self._line.lost(self.segment, lost.cause)
+            died = connected is not None and lost.offer is None and not lost.climb
+            self._line.lost(self.segment, lost.cause, dead=connected if died else None)
             self.segment += 1
             offer = lost.offer if lost.offer and ufrag_of(lost.offer) not in self._spent else None
             failures = 0 if connected else failures + 1
@@ -174,15 +175,15 @@ class Dialler:
                 _log.warning("dialling_again", segment=self.segment, after=delay, cause=lost.cause)
                 await asyncio.sleep(delay)
 
-    async def _dial(self, offer: str | None, failures: int) -> tuple[bool, _Lost]:
-        """One segment; returns whether it was ever connected, and why it ended."""
+    async def _dial(self, offer: str | None, failures: int) -> tuple[Peer | None, _Lost]:
+        """One segment; returns its Peer if that was ever connected, and why it ended."""
         up = asyncio.Event()
         peer = await self._line.make_peer(self.segment, attempt=failures, rung=LADDER[self.rung])
         async with peer:
             over = await _first_end(self._negotiate(peer, offer, up), self._watch(peer, up))
             if peer.ufrag is not None:
                 self._spent.add(peer.ufrag)
-        return up.is_set(), over if isinstance(over, _Lost) else _Lost(str(over))
+        return peer if up.is_set() else None, over if isinstance(over, _Lost) else _Lost(str(over))
 
     # ------------------------------------------------------------ negotiation
 

@@ -122,7 +122,7 @@ class Leg:
     async def make_peer(self, segment: int, *, attempt: int = 0, rung: Rung = LADDER[0]) -> Peer:
         """A new Peer for a segment; silent bots only receive, as long as the SFU lets them.
 
-        Each attempt takes the next TURN server.
+        Each attempt takes the next TURN server; the first takes the one that worked, unless that died.
         """
         self._relay = self._relay_that_worked + attempt
         return Peer(
@@ -272,9 +272,11 @@ class Leg:
         """Leave the call's topic and join it anew."""
         await self._room.rejoin()
 
-    def lost(self, segment: int, cause: str) -> None:
-        """A segment is over; the recording goes on with the next one."""
+    def lost(self, segment: int, cause: str, *, dead: Peer | None) -> None:
+        """A segment is over; the recording goes on with the next one, over another relay if one died."""
         self.up = False
+        if dead is not None and dead.relayed:
+            self._relay_that_worked += 1
         self._room.gate.close(Closing.RECONNECT)
         if self._mixer is not None:
             self._mixer.fail(Refusal(Closing.RECONNECT).error("say"))

@@ -68,6 +68,10 @@ class Peer:
         patience: Seconds without a sign of life after which the connection counts as lost.
         jitter: Gives random numbers from 0 to 1, which spread the consent checks.
         path: The best receive path that may be used; what does not fit is fallen back from.
+
+    Attributes:
+        segment: As above.
+        relayed: Whether it connected through a TURN server; it stays true when the connection is lost.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Peer:
         self._remote: sdp.Description | None = None
         self._ufrag: str | None = None
         self._cause = ""
+        self.relayed = False
         self._closing: asyncio.Task[None] | None = None
         self._steps: set[asyncio.Task[None]] = set()
 
@@ -319,6 +324,8 @@ class Peer:
     def _changed(self) -> None:
         state = self.state
         if state == "connected" and not self._up.done():
+            # Read now: aioice forgets its pairs when it closes.
+            self.relayed = any(quirks.is_relayed(t.receiver.transport) for t in self._pc.getTransceivers())
             self._up.set_result(None)
         elif state in ("failed", "closed") and self._closing is None and not self._lost.done():
             self._lost.set_result(self._cause or self._why(state))

@@ -276,6 +276,12 @@ async def _answers(connection: Any) -> bool:
     return False
 
 
+def is_relayed(dtls: RTCDtlsTransport) -> bool:
+    """Say whether the nominated pair goes through a TURN server of ours (RFC 8445 section 5.1.1.2)."""
+    pairs = _touch(_touch(dtls.transport, "_connection"), "_nominated") or {}
+    return any(pair.local_candidate.type == "relay" for pair in pairs.values())
+
+
 async def turn_trouble(dtls: RTCDtlsTransport, took: float) -> str:
     """Say why a TURN server gave no address, which aioice keeps to itself, by asking it once more.
 
