@@ -57,7 +57,7 @@ async def test_the_successor_of_a_connection_that_died_over_a_relay_takes_the_ne
         segment=0,
         clock=asyncio.get_running_loop().time,
     )
-    dead = cast(Peer, SimpleNamespace(relayed=relayed, path="receiver"))
+    dead = cast(Peer, SimpleNamespace(relayed=relayed, path="receiver", heard=0.0))
     await leg.make_peer(0)
     leg.connected(0, dead)
     leg.lost(0, "the far end has been silent for 2.3 s", dead=dead)

@@ -276,6 +276,28 @@ def test_a_redial_leaves_one_gap_on_the_line_and_the_account_closes() -> None:
     assert abs(sum(call.account().values()) - 5.0) < 1 / 48_000
 
 
+def test_the_time_that_it_takes_to_notice_a_death_is_no_silence_of_anybodys() -> None:
+    """The far end vanished in the middle of speech, and that was known four seconds later."""
+    call = Call()
+    for n in range(50):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.time = 1_005.0
+    call.pipeline.end_segment(0, heard=1_001.0)
+    call.end(6.0)
+    assert (call.gaps(GapCause.REDIAL), call.gaps(GapCause.MUTED)) == ([(1.0, 6.0)], [])
+
+
+def test_who_was_muted_before_the_death_was_muted_until_then() -> None:
+    """The far end was alive, though nobody spoke; what follows its death is a gap of ours."""
+    call = Call()
+    for n in range(50):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.time = 1_035.0
+    call.pipeline.end_segment(0, heard=1_031.0)
+    call.end(40.0)
+    assert (call.gaps(GapCause.MUTED), call.gaps(GapCause.REDIAL)) == ([(1.0, 31.0)], [(31.0, 40.0)])
+
+
 def test_a_call_that_ends_while_redialling_says_so() -> None:
     """The open gap is closed with the call."""
     call = Call()

@@ -281,7 +281,7 @@ class Leg:
         if self._mixer is not None:
             self._mixer.fail(Refusal(Closing.RECONNECT).error("say"))
         self._remember_clocks()
-        self.pipeline.end_segment(segment, GapCause.REDIAL)
+        self.pipeline.end_segment(segment, GapCause.REDIAL, heard=dead.heard if dead else None)
         self._room.publish(MediaLost(segment, cause))
         self._log.warning("media_lost", segment=segment, cause=cause)
 

@@ -313,6 +313,11 @@ class Peer:
         return next((pulse.rtt for pulse in self._pulses if pulse.rtt is not None), None)
 
     @property
+    def heard(self) -> float:
+        """When anything was last heard of the far end, media or not, in seconds of the clock."""
+        return max((pulse.at for pulse in self._pulses), default=self._clock())
+
+    @property
     def hostile(self) -> int:
         """Datagrams and packets that were malformed or belonged to no line."""
         return self._intake.unrouted + sum(pulse.hostile for pulse in self._pulses)

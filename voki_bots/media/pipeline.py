@@ -28,7 +28,7 @@ STRAGGLER_SECONDS = 0.3
 """What comes on a line so soon after it was taken from somebody is theirs, if it goes on with their clock."""
 
 REDIAL_SECONDS = 3.0
-"""What was silent for longer than this when its segment ended was silent of itself."""
+"""What was silent for longer than this when the far end was last heard of was silent of itself."""
 
 
 class _Flow:
@@ -299,13 +299,21 @@ class Pipeline:
                 flow.handed_on = self._clock()
                 self._finish(flow, flow.last)
 
-    def end_segment(self, segment: int, cause: GapCause = GapCause.REDIAL) -> None:
+    def end_segment(
+        self, segment: int, cause: GapCause = GapCause.REDIAL, *, heard: float | None = None
+    ) -> None:
         """End the tracks of a Peer that is gone.
 
         Those that were alive leave an open gap with this cause, which ends with the first packet that the
         next segment brings on the same line, or with the call.
+
+        Args:
+            segment: Which life of the media.
+            cause: Why nothing comes any more.
+            heard: When anything was last heard of the far end, by the clock; now if None. To notice that it
+                is gone takes seconds, and so does closing what led to it: that is no silence of anybody's.
         """
-        now = self.now
+        now = self.now if heard is None else min(heard - self._zero, self.now)
         self._over.add(segment)
         for flow in self._flows.values():
             if flow.track.segment != segment or flow.ended:
