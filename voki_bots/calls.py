@@ -365,18 +365,36 @@ class TrackMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RecordingPaused:
-    """No file, transcript or listener receives anything from now on."""
+    """No file, transcript or listener receives anything from now on.
+
+    Attributes:
+        actor: Who paused; each has one pause of their own.
+        at: Seconds of call time.
+        reason: Why, in their own words.
+        until: Seconds of call time at which it ends by itself, or None.
+    """
 
     actor: str
     at: float
+    reason: str = ""
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingResumed:
-    """Files, transcripts and listeners receive media again."""
+    """A pause ended. Files, transcripts and listeners receive media again, if `held_by` names nobody.
+
+    Attributes:
+        actor: Who resumed; ``timer`` if the pause's time was over.
+        at: Seconds of call time.
+        paused_by: Whose pause ended.
+        held_by: Who has a pause that goes on.
+    """
 
     actor: str
     at: float
+    paused_by: str = ""
+    held_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,10 @@ from voki_bots.errors import ConfigurationError
 if TYPE_CHECKING:
     from voki_bots.bots.account import Credentials
 
-_SECRETS = ("password", "totp_secret", "webhook_secret")
+_SECRETS = ("password", "totp_secret", "webhook_secret", "control_token")
+
+SHORTEST_TOKEN = 16
+"""Characters that a control token has at least."""
 
 
 class VokiSettings(BaseSettings):
@@ -50,6 +53,10 @@ class VokiSettings(BaseSettings):
     )
     webhook_secret: SecretStr | None = Field(
         default=None, description="only by VOKI_WEBHOOK_SECRET: the secret of Voki's webhooks"
+    )
+
+    control_token: SecretStr | None = Field(
+        default=None, description="only by VOKI_CONTROL_TOKEN: who has it may pause and resume calls"
     )
 
     @field_validator("url")
@@ -108,6 +115,9 @@ class ServiceSettings(BaseModel):
     webhook_secret_file: Path | None = Field(
         default=None,
         description="a file that holds the secret of Voki's webhooks; they are taken if it is set",
+    )
+    control_token_file: Path | None = Field(
+        default=None, description="a file that holds the control token; calls can be paused if it is set"
     )
     log: str = Field(default="json", pattern="^(json|console)$", description="json or console")
 
@@ -231,11 +241,47 @@ def webhook_secret(settings: Settings) -> str | None:
     Raises:
         ConfigurationError: If its file cannot be read, or is empty: then anybody could sign.
     """
-    path = "service.webhook_secret_file"
-    if settings.voki.webhook_secret is not None:
-        secret, path = settings.voki.webhook_secret.get_secret_value(), "VOKI_WEBHOOK_SECRET"
-    elif settings.service.webhook_secret_file is not None:
-        secret = _secret_in(settings.service.webhook_secret_file, path)
+    return _shared_secret(settings.voki, settings.service, "webhook_secret")
+
+
+def control_token(voki: VokiSettings, service: ServiceSettings) -> str | None:
+    """What whoever commands a running service must show; None if it takes no commands.
+
+    Raises:
+        ConfigurationError: If its file cannot be read, or it is too short to be a secret.
+    """
+    token = _shared_secret(voki, service, "control_token")
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise ConfigurationError(
+            f"control_token: expected at least {SHORTEST_TOKEN} characters, got {len(token)}",
+            path="control_token",
+        )
+    return token
+
+
+def load_control(path: Path | None, *, tenant: str | None = None) -> tuple[VokiSettings, ServiceSettings]:
+    """Read only what is needed to find and command a running service.
+
+    Raises:
+        ConfigurationError: With every problem and its path, one a line.
+    """
+    tables = _read(path) if path else {}
+    found: list[str] = []
+    service = _table(ServiceSettings, tables, "service", found)
+    if service is None:
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path=str(path or ""))
+    return load_voki(path, tenant=tenant), service
+
+
+def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> str | None:
+    """A secret that others share with the service: from the environment, else from its file."""
+    path = f"service.{name}_file"
+    given: SecretStr | None = getattr(voki, name)
+    file: Path | None = getattr(service, f"{name}_file")
+    if given is not None:
+        secret, path = given.get_secret_value(), f"VOKI_{name.upper()}"
+    elif file is not None:
+        secret = _secret_in(file, path)
     else:
         return None
     if not secret.strip():
@@ -306,6 +352,7 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     table = dict(entry)
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
     speaks = table.pop("speaks", False)
+    longest_pause = table.pop("longest_pause", None)
     if not isinstance(name, str):
         found.append(f"{path}.name: expected a string, got {type(name).__name__}")
     if not isinstance(speaks, bool):
@@ -327,9 +374,9 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     if not isinstance(name, str):
         return None
     try:
-        bot = Bot(name, join=checked, speaks=speaks)
+        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause)
     except ConfigurationError as error:
-        found.append(f"{path}.name: {error}")
+        found.append(f"{path}.{error.path}: {error}")
         return None
     # Whatever else is wrong, the plugins' own mistakes are to be told in the same breath.
     for plugin in plugins:

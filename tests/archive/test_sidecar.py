@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voki_bots.archive.sidecar import fold, snake
+from voki_bots.archive.sidecar import Fold, fold, snake
 
 ANA = {"id": "u1", "name": "Ana", "role": "customer", "present": True}
 TRACK = "0:1:77"
@@ -108,9 +108,29 @@ def test_audio_and_gaps_must_make_up_the_duration(lines: list[dict[str, Any]], p
 def test_pauses_are_masks() -> None:
     """Each pause is a span with who paused and who resumed."""
     sidecar = fold(
-        [line(3, "recording_paused", actor="api"), line(5, "recording_resumed", actor="bot")],
+        [
+            line(3, "recording_paused", actor="api", reason="card", until=9.0),
+            line(4, "recording_paused", actor="pci"),
+            line(5, "recording_resumed", actor="bot", paused_by="api"),
+        ],
     )
-    assert sidecar["masks"] == [{"start": 3, "end": 5, "actor": "api", "resumed_by": "bot"}]
+    assert sidecar["masks"] == [
+        {"start": 3, "end": 5, "actor": "api", "reason": "card", "until": 9.0, "resumed_by": "bot"},
+        {"start": 4, "end": None, "actor": "pci", "reason": "", "until": None},
+    ]
+
+
+def test_a_pause_outlives_an_attendance() -> None:
+    """The span ends with the attendance, but whoever comes back learns who had paused and until when."""
+    lines = [
+        line(3, "recording_paused", actor="api", reason="card", until=90.0),
+        line(7, "attendance_opened", call="c", tenant="t", bot="b"),
+    ]
+    folding = Fold()
+    for each in lines:
+        folding.take(each)
+    assert folding.paused == [{"actor": "api", "reason": "card", "until": 90.0}]
+    assert [mask["end"] for mask in folding.result()["masks"]] == [7]
 
 
 def test_segments_tell_when_media_was_up() -> None:

@@ -66,7 +66,7 @@ class Call:
         self.pipeline.push(
             segment,
             Received(
-                mid, ssrc, "audio", 111, n & 0xFFFF, n * 960 & 0xFFFFFFFF, False, payload,
+                mid, ssrc, more.get("kind", "audio"), 111, n & 0xFFFF, n * 960 & 0xFFFFFFFF, False, payload,
                 more.get("level"), 1_000.0 + at, 48_000,
             ),
         )  # fmt: skip
@@ -260,6 +260,22 @@ async def test_a_pause_reaches_no_tap_and_is_a_masked_gap() -> None:
     assert not set(sequences) & set(range(31, 59))
     assert abs(sum(e - s for s, e in call.gaps(GapCause.MASKED)) - 0.6) < 0.05
     assert abs(next(iter(call.account().values())) - 2.0) < 1 / 48_000
+
+
+async def test_what_waits_behind_a_hole_when_a_pause_ends_came_in_the_pause() -> None:
+    """A packet that came while held and waits for its predecessor is gone, also of video."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL, "all")
+    for n in (0, 1, 2):
+        call.send(n, PAYLOAD, at=n * 0.02, kind="video")
+    call.pipeline.hold(GapCause.MASKED)
+    call.send(4, PAYLOAD, at=0.08, kind="video")
+    call.pipeline.release()
+    call.send(5, PAYLOAD, at=0.10, kind="video")
+    call.end(1.0)
+    await finish(tap)
+    assert [p.sequence for p in shelf.items] == [0, 1, 2, 5]
 
 
 def test_a_redial_leaves_one_gap_on_the_line_and_the_account_closes() -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voki_bots import Attendance, AudioFrame, Packet, ParticipantJoined, Role, SupervisionError
+from voki_bots import (
+    Attendance,
+    AudioFrame,
+    Packet,
+    ParticipantJoined,
+    RecordingPaused,
+    RecordingResumed,
+    Role,
+    SupervisionError,
+)
 from voki_bots.testing import FakeAttendance, assert_tone, packets, silence, tone, with_holes
 
 
@@ -144,6 +153,16 @@ async def test_a_pause_closes_every_sink() -> None:
         call.resume(actor="test")
         await call.speak(ana, silence(0.1))
     assert [round(each.start, 2) for each in heard] == [0.5, 0.52, 0.54, 0.56, 0.58]
+
+
+async def test_a_pause_ends_by_itself_when_its_time_is_over() -> None:
+    """As in a real call, `timer` resumes."""
+    async with FakeAttendance() as call:
+        events = call.events()
+        assert call.pause(reason="card", seconds=5.0) == 5.0
+        call.advance(5.0)
+        assert isinstance(await anext(events), RecordingPaused)
+        assert await anext(events) == RecordingResumed("timer", 5.0, "plugin")
 
 
 async def test_nobody_may_speak_by_default() -> None:

@@ -145,6 +145,11 @@ class CallFolder:
                         raise
         raise FileWriteError(f"{directory} has {_MOST} folders beside it in use", path=str(directory))
 
+    @property
+    def paused(self) -> list[dict[str, Any]]:
+        """The pauses that are standing, those of before a crash too; see `Fold.paused`."""
+        return self._fold.paused
+
     def record(self, event: object, /, **facts: Any) -> None:
         """Append an event, or a line whose type is the text `event`, to the journal.
 

@@ -59,6 +59,7 @@ class Fold:
         self._earlier: set[str] = set()
         self._segments: dict[int, dict[str, Any]] = {}
         self._masks: list[dict[str, Any]] = []
+        self._paused: dict[str, dict[str, Any]] = {}
         self._consents: list[dict[str, Any]] = []
         self._supervision: list[dict[str, Any]] = []
         self._dropped: dict[tuple[str, str], int] = {}
@@ -106,6 +107,11 @@ class Fold:
     def attendances(self) -> int:
         """How often the bot came to the call."""
         return len(self._attendances)
+
+    @property
+    def paused(self) -> list[dict[str, Any]]:
+        """Pauses that nobody ended, as ``actor``, ``reason``, ``until``: they outlive an attendance."""
+        return list(self._paused.values())
 
     @property
     def sealed(self) -> bool:
@@ -275,12 +281,21 @@ class Fold:
         found |= {"lost": line["at"], "cause": line["cause"]}
 
     def _recording_paused(self, line: Mapping[str, Any]) -> None:
-        if not self._masks or self._masks[-1]["end"] is not None:
-            self._masks.append({"start": line["at"], "end": None, "actor": line["actor"]})
+        actor, until = str(line["actor"]), line.get("until")
+        facts = {"actor": actor, "reason": str(line.get("reason", "")), "until": until}
+        self._paused[actor] = facts
+        open_ = [mask for mask in self._masks if mask["actor"] == actor and mask["end"] is None]
+        if open_:
+            open_[-1].update(facts)
+        else:
+            self._masks.append({"start": line["at"], "end": None, **facts})
 
     def _recording_resumed(self, line: Mapping[str, Any]) -> None:
-        if self._masks and self._masks[-1]["end"] is None:
-            self._masks[-1] |= {"end": line["at"], "resumed_by": line["actor"]}
+        owner = line.get("paused_by") or next(reversed(self._paused))
+        self._paused.pop(owner, None)
+        for mask in self._masks:
+            if mask["actor"] == owner and mask["end"] is None:
+                mask |= {"end": line["at"], "resumed_by": line["actor"]}
 
     def _consent_given(self, line: Mapping[str, Any]) -> None:
         self._consents.append({"at": line["at"], "by": line["by"], "how": line["how"]})

@@ -6,6 +6,7 @@ plugin, `Handlers`; a TOML file builds the same list.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self, TypeAlias, TypeVar
@@ -39,9 +40,11 @@ class Bot:
         join: Which calls it attends.
         speaks: Whether it may speak to everybody in its calls (`Attendance.say`). A bot that may not has no
             sender at all: nothing of it can be heard, whatever a plugin does.
+        longest_pause: Seconds after which any pause of its calls ends by itself; None lets a pause last until
+            somebody ends it.
 
     Raises:
-        ConfigurationError: If the name is unusable.
+        ConfigurationError: If the name is unusable, or the longest pause no positive number.
 
     Example::
 
@@ -53,7 +56,14 @@ class Bot:
             await call.hint(f"{who.name} is here", to="attendant")
     """
 
-    def __init__(self, name: str, *, join: Rule | None = None, speaks: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        join: Rule | None = None,
+        speaks: bool = False,
+        longest_pause: float | None = None,
+    ) -> None:
         if not (0 < len(name) <= _MAX_NAME and all(c.isalnum() or c in "-_" for c in name)):
             raise ConfigurationError(
                 f"a bot's name must be 1 to {_MAX_NAME} letters, digits, '-' or '_'; got {name[:80]!r}",
@@ -61,7 +71,13 @@ class Bot:
             )
         self.name = name
         self.rule = join or Rule()
+        number = isinstance(longest_pause, int | float) and not isinstance(longest_pause, bool)
+        if longest_pause is not None and not (number and 0 < longest_pause < math.inf):
+            raise ConfigurationError(
+                f"longest_pause: expected seconds, more than 0; got {longest_pause!r}", path="longest_pause"
+            )
         self.speaks = speaks
+        self.longest_pause = longest_pause
         self._wanted: list[tuple[Wanted, dict[str, Any]]] = []
         self._on: list[On] = []
 

@@ -175,11 +175,30 @@ class Attendance(Protocol):
     def publish(self, event: PluginEvent) -> None:
         """Tell the other plugins of this call; it also enters the journal."""
 
-    def pause(self, *, actor: str) -> None:
-        """Stop every file, transcript and listener of the call at once; the span becomes a `masked` gap."""
+    def pause(
+        self, *, actor: str | None = None, reason: str = "", seconds: float | None = None
+    ) -> float | None:
+        """Stop every file, transcript and listener of the call at once; the span becomes a `masked` gap.
 
-    def resume(self, *, actor: str) -> None:
-        """Take up again what `pause` stopped."""
+        Each actor has one pause; pausing again renews it. It outlives reconnects, and crashes of the process.
+
+        Args:
+            actor: Who pauses; by default the plugin.
+            reason: Why; it is journalled.
+            seconds: After how many it ends by itself; `longest_pause` of the bot goes before it.
+
+        Returns:
+            Seconds of call time at which it ends by itself, or None.
+
+        Raises:
+            ConfigurationError: If `seconds` is no positive number.
+        """
+
+    def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
+        """End the pause of `actor` (by default the plugin), or of `everyone`.
+
+        Media flow again once nobody has a pause.
+        """
 
     @property
     def directory(self) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Closing, Gate, Refusal
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
+from voki_bots.bots.privacy import Privacy
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.stall import running
 from voki_bots.calls import (
@@ -70,12 +71,7 @@ class Room(Protocol):
     def publish(self, event: Any) -> None:
         """Record an event and tell everybody."""
 
-    def pause(self, actor: str) -> None:
-        """Close the pipeline before any sink."""
-
-    def resume(self, actor: str) -> None:
-        """Open it again."""
-
+    privacy: Privacy
     speaks: bool
 
     async def say(self, prompt: Prompt) -> float:
@@ -270,13 +266,16 @@ class Seat:
             raise TypeError(f"expected a PluginEvent, got {type(event).__name__}")
         self._room.publish(event)
 
-    def pause(self, *, actor: str) -> None:
+    def pause(
+        self, *, actor: str | None = None, reason: str = "", seconds: float | None = None
+    ) -> float | None:
         """See `Attendance.pause`."""
-        self._room.pause(actor)
+        made = self._room.privacy.pause(actor or self.plugin.name, reason=reason, seconds=seconds)
+        return made.until
 
-    def resume(self, *, actor: str) -> None:
+    def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
         """See `Attendance.resume`."""
-        self._room.resume(actor)
+        self._room.privacy.resume(actor or self.plugin.name, everyone=everyone)
 
     def journal(self, event: str, **facts: Any) -> None:
         """See `Attendance.journal`."""

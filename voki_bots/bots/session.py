@@ -25,7 +25,9 @@ from voki_bots.bots.account import Account
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Closing, Gate
 from voki_bots.bots.leg import Leg
+from voki_bots.bots.pauses import Pause
 from voki_bots.bots.plugin import Metrics, Plugin
+from voki_bots.bots.privacy import Privacy
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.rule import Rule
 from voki_bots.bots.seat import EXIT, Seat
@@ -38,14 +40,11 @@ from voki_bots.calls import (
     CallJoined,
     CallLeft,
     CandidateReceived,
-    GapCause,
     OfferReceived,
     Participant,
     ParticipantJoined,
     ParticipantLeft,
     PluginEvent,
-    RecordingPaused,
-    RecordingResumed,
     SignallingLost,
     SignallingRestored,
     SupervisionStarted,
@@ -110,6 +109,7 @@ class Snapshot:
     tracks: tuple[tuple[str, str, float], ...]
     detached: Mapping[str, str]
     paused: bool
+    pauses: tuple[Pause, ...] = ()
 
 
 class CallSession:
@@ -123,6 +123,7 @@ class CallSession:
         archive: The folder below which calls are kept.
         rule: When to leave.
         speaks: Whether the bot may speak to everybody; without it, it has no sender.
+        longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
         metrics: Makes the metrics of a plugin by its name.
         wall: The time in UTC.
 
@@ -142,6 +143,7 @@ class CallSession:
         archive: Path,
         rule: Rule | None = None,
         speaks: bool = False,
+        longest_pause: float | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -165,7 +167,7 @@ class CallSession:
         self._signalling = False
         self._rejoined = asyncio.Event()
         self._rejoined.set()
-        self._paused: str | None = None
+        self._longest_pause = longest_pause
         self._undocumented: set[str] = set()
         self._pair_gone: float | None = None
         self._alone_since: float | None = None
@@ -192,6 +194,8 @@ class CallSession:
                 clock=self._loop.time,
             )
             self.publish(CallJoined(self.call, self._account.user_id))
+            left = [Pause(since=self.now, **facts) for facts in self._folder.paused]
+            self.privacy = Privacy(self, longest=self._longest_pause, paused=left)
             for who in self.roster.present:
                 self.met(who)
             guard = guard_of(self._loop)
@@ -356,7 +360,8 @@ class CallSession:
             participants=tuple((p.name or p.id, str(p.role), p.present) for p in self.roster.participants),
             tracks=tuple((str(t), str(self.roster.who(t).role), levels.get(t, SILENCE_DBFS)) for t in tracks),
             detached={s.plugin.name: s.detached for s in self._seats if s.detached},
-            paused=self._paused is not None,
+            paused=bool(self.privacy.pauses),
+            pauses=self.privacy.pauses,
         )
 
     def record(self, event: object, /, **facts: Any) -> None:
@@ -377,22 +382,6 @@ class CallSession:
         if not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
             self.record(event)
         self.bus.publish(event)
-
-    def pause(self, actor: str) -> None:
-        """Close the pipeline before any sink, and the gate with it."""
-        if self._paused is None:
-            self._paused = actor
-            self.pipeline.hold(GapCause.MASKED)
-            self.gate.pause()
-            self.publish(RecordingPaused(actor, self.now))
-
-    def resume(self, actor: str) -> None:
-        """Open the pipeline again."""
-        if self._paused is not None:
-            self._paused = None
-            self.pipeline.release()
-            self.gate.resume()
-            self.publish(RecordingResumed(actor, self.now))
 
     # ------------------------------------------------------------ signalling
 
@@ -476,6 +465,7 @@ class CallSession:
         due = self._loop.time()
         while True:
             self.pipeline.tick()
+            self.privacy.tick()
             self._consider_leaving()
             due = max(due + TICK, self._loop.time())
             await asyncio.sleep(due - self._loop.time())

@@ -178,6 +178,7 @@ async def _attend(
             archive=archive,
             rule=bot.rule,
             speaks=bot.speaks,
+            longest_pause=bot.longest_pause,
         )
         failing = asyncio.create_task(account.failed())
         stack.callback(failing.cancel)

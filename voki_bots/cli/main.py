@@ -61,9 +61,14 @@ COMMANDS: Mapping[str, Entry] = {
         ("voki-bots sandbox --port 4000", "voki-bots sandbox --json"),
     ),
     "calls": Entry(
-        "voki_bots.cli.calls:calls",
-        "List the calls that the platform shows to the account.",
-        ("VOKI_PASSWORD=… voki-bots calls --config voki.toml --status active",),
+        "voki_bots.cli.calls:app",
+        "List the calls that the platform shows to the account, or command those that a service attends.",
+        (
+            "VOKI_PASSWORD=… voki-bots calls --config voki.toml --status active",
+            "voki-bots calls list --config bots.toml",
+            "voki-bots calls pause 5f3c --config bots.toml --reason 'card number' --for 120",
+            "voki-bots calls resume 5f3c --config bots.toml",
+        ),
     ),
     "recordings": Entry(
         "voki_bots.cli.recordings:app",

@@ -280,6 +280,10 @@ class Pipeline:
         """Give again; what was spoken before now is not given later."""
         if self._held is None:
             return
+        for flow in self._flows.values():
+            if not flow.ended:  # what waits behind a hole came while held, and goes with it
+                for ordered in flow.order.flush():
+                    self._place(flow, ordered)
         self._held = None
         for flow in self._flows.values():
             if not flow.ended:

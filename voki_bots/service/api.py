@@ -15,6 +15,7 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from voki_bots.errors import ConfigurationError
+from voki_bots.service.control import Control
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.webhooks import Webhooks
 from voki_bots.settings import ServiceSettings
@@ -32,8 +33,10 @@ STOP = 2.0
 """Seconds that open requests may take at the end."""
 
 
-def application(service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None) -> FastAPI:
-    """The web application: /livez, /readyz, /metrics, /api/v1/calls, and /webhooks/voki if it is wanted."""
+def application(
+    service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None, control: Control | None = None
+) -> FastAPI:
+    """The web application: /livez, /readyz, /metrics, /api/v1/calls, and what else is given."""
     app = FastAPI(title="voki-bots", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
 
     @app.get("/livez", tags=["health"])
@@ -72,6 +75,8 @@ def application(service: Service, telemetry: Telemetry, webhooks: Webhooks | Non
             for row in rows
         ]
 
+    if control is not None:
+        app.include_router(control.routes())
     if webhooks is not None:
         webhooks.serve(app)
     return app
@@ -87,7 +92,11 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve_api(
-    settings: ServiceSettings, service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None
+    settings: ServiceSettings,
+    service: Service,
+    telemetry: Telemetry,
+    webhooks: Webhooks | None = None,
+    control: Control | None = None,
 ) -> AsyncIterator[int]:
     """Serve the application while the ``async with`` lasts.
 
@@ -100,7 +109,7 @@ async def serve_api(
     listener = _bound(settings)
     port = int(listener.getsockname()[1])
     config = uvicorn.Config(
-        application(service, telemetry, webhooks),
+        application(service, telemetry, webhooks, control),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP),

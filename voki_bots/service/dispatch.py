@@ -40,6 +40,7 @@ class Crew:
     plugins: Sequence[Plugin[Any]]
     archive: Path
     speaks: bool = False
+    longest_pause: float | None = None
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class Dispatch:
             archive=crew.archive,
             rule=crew.rule,
             speaks=crew.speaks,
+            longest_pause=crew.longest_pause,
             metrics=lambda plugin: self._telemetry.of(crew.name, tenant, plugin),
         )
         try:

@@ -17,14 +17,16 @@ from voki_bots.bots.account import Account
 from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Plugin
+from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
 from voki_bots.errors import ConfigurationError, PluginError, VokiError
 from voki_bots.service.api import serve_api
+from voki_bots.service.control import Control
 from voki_bots.service.dispatch import Crew, Dispatch
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
 from voki_bots.service.webhooks import Webhooks
-from voki_bots.settings import Settings, credentials_of, webhook_secret
+from voki_bots.settings import Settings, control_token, credentials_of, webhook_secret
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +62,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         service = Service(settings, telemetry)
         secret = webhook_secret(settings)
         webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
-        await stack.enter_async_context(serve_api(settings.service, service, telemetry, webhooks))
+        control = Control(service.running, control_token(settings.voki, settings.service))
+        api = serve_api(settings.service, service, telemetry, webhooks, control)
+        await stack.enter_async_context(api)
         accounts = await stack.enter_async_context(Accounts())
         account = await accounts.account(credentials_of(settings.voki))
         await service.run(account, crews, stop)
@@ -102,7 +106,7 @@ async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) ->
                     f"{type(error).__name__}: {error}",
                     plugin=plugin.name,
                 ) from error
-        yield Crew(bot.name, bot.rule, plugins, archive, speaks=bot.speaks)
+        yield Crew(bot.name, bot.rule, plugins, archive, speaks=bot.speaks, longest_pause=bot.longest_pause)
 
 
 class Service:
@@ -126,6 +130,11 @@ class Service:
         if self.dispatch.draining:
             return "stopping"
         return None if self._account.sockets.open else "the websocket is down; reconnecting"
+
+    def running(self) -> Sequence[CallSession]:
+        """The calls that are attended now, one entry for each bot in each."""
+        rows = self.dispatch.rows if self.dispatch else ()
+        return [row.session for row in rows if row.session is not None]
 
     async def run(self, account: Account, crews: Sequence[Crew], stop: asyncio.Event) -> None:
         """Attend calls until `stop`, or until the account is refused for good."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from voki_bots.bots.bus import Bus
+from voki_bots.bots.pauses import Pause, Pauses
 from voki_bots.bots.plugin import FrameSink, Of, PacketSink
 from voki_bots.calls import (
     Attribution,
@@ -136,7 +137,7 @@ class FakeAttendance:
         self._may_speak = may_speak
         self._forgiving = forgiving
         self._now = 0.0
-        self._paused = False
+        self._pauses = Pauses()
         self._people: dict[str, Participant] = {}
         self._tracks: dict[Track, Attribution] = {}
         self._bus = Bus()
@@ -214,7 +215,7 @@ class FakeAttendance:
         It returns when every sink has taken them.
         """
         self._now = max([self._now, *(each.start + to_seconds(each.duration) for each in items)])
-        if not self._paused:
+        if not self._pauses.standing:
             for listening in self._listenings:
                 listening.offer(items)
         await self._settle()
@@ -222,7 +223,7 @@ class FakeAttendance:
     async def feed_frames(self, items: Sequence[AudioFrame]) -> None:
         """Deliver frames to all who listen, as they are, and move call time."""
         self._now = max([self._now, *(each.end for each in items)])
-        if not self._paused:
+        if not self._pauses.standing:
             for listening in self._listenings:
                 listening.offer_frames(items)
         await self._settle()
@@ -236,8 +237,9 @@ class FakeAttendance:
         self.emit(GapFound(track, start, end, cause))
 
     def advance(self, seconds: float) -> None:
-        """Move call time."""
+        """Move call time; a pause whose time is over then ends."""
         self._now += seconds
+        self._resumed("timer", self._pauses.expired(self._now))
 
     async def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
         """Wait until something is true; TimeoutError if it does not come true."""
@@ -309,15 +311,21 @@ class FakeAttendance:
         self.published.append(event)
         self.emit(event)
 
-    def pause(self, *, actor: str) -> None:
+    def pause(
+        self, *, actor: str | None = None, reason: str = "", seconds: float | None = None
+    ) -> float | None:
         """See `voki_bots.Attendance`."""
-        self._paused = True
-        self.emit(RecordingPaused(actor, self._now))
+        made = self._pauses.pause(actor or "plugin", self._now, reason=reason, seconds=seconds)
+        self.emit(RecordingPaused(made.actor, self._now, reason, made.until))
+        return made.until
 
-    def resume(self, *, actor: str) -> None:
+    def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
         """See `voki_bots.Attendance`."""
-        self._paused = False
-        self.emit(RecordingResumed(actor, self._now))
+        self._resumed(actor or "plugin", self._pauses.resume(actor or "plugin", everyone=everyone))
+
+    def _resumed(self, actor: str, ended: Sequence[Pause]) -> None:
+        for pause in ended:
+            self.emit(RecordingResumed(actor, self._now, pause.actor, self._pauses.actors))
 
     @property
     def directory(self) -> Path:

@@ -315,6 +315,7 @@ class Sim:
                 archive=archive_of(wanted, self.directory),
                 rule=bot.rule,
                 speaks=bot.speaks,
+                longest_pause=bot.longest_pause,
             )
             yield await stack.enter_async_context(session)
 

@@ -1,0 +1,57 @@
+"""Commands over HTTP: who may give them, and what is answered."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from voki_bots.calls import Call
+from voki_bots.service.control import Control
+
+TOKEN = "a-token-of-the-tests"
+PAUSE = "/api/v1/calls/acme/a%2Fb/pause"
+
+Ask = Callable[..., Any]
+
+
+def asked(control: Control) -> httpx.AsyncClient:
+    app = FastAPI()
+    app.include_router(control.routes())
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+
+
+@pytest.mark.parametrize(
+    ("token", "given", "status"),
+    [
+        (None, f"Bearer {TOKEN}", 403),
+        (TOKEN, "", 401),
+        (TOKEN, "Bearer ", 401),
+        (TOKEN, "Bearer a-token-of-somebody", 401),
+        (TOKEN, f"Basic {TOKEN}", 401),
+        (TOKEN, f"Bearer {TOKEN}", 200),
+    ],
+)
+async def test_commands_want_the_control_token(token: str | None, given: str, status: int) -> None:
+    """Without one in the configuration there are no commands at all."""
+    async with asked(Control(lambda: (), token)) as http:
+        answer = await http.get("/api/v1/running", headers={"Authorization": given})
+    assert answer.status_code == status
+
+
+async def test_a_call_that_nobody_attends_is_not_found() -> None:
+    """An id may hold a slash; the tenant must be right too."""
+    other: Any = SimpleNamespace(call=Call("other", "a/b"))
+    async with asked(Control(lambda: (other,), TOKEN)) as http:
+        answer = await http.post(PAUSE, json={}, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 404 and "no bot attends" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("body", [{"seconds": 0}, {"actor": "a\nb"}, {"actor": "a" * 65}, {"second": 1}])
+async def test_a_body_that_is_not_understood_is_refused(body: dict[str, Any]) -> None:
+    """A mistyped name is no pause without an end."""
+    async with asked(Control(lambda: (), TOKEN)) as http:
+        answer = await http.post(PAUSE, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 422

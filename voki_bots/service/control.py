@@ -1,0 +1,128 @@
+"""What may be told to a running service about its calls: to pause, and to go on.
+
+Every route wants the control token (``Authorization: Bearer …``): it is a header, so that no web page can
+make a browser send it. Whoever has it says who they are, and that is journalled as ``api:<name>``.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Depends, Header, HTTPException
+from pydantic import BaseModel, ConfigDict, Field
+
+from voki_bots.bots.session import CallSession
+
+_log = structlog.get_logger(__name__)
+
+CALL = "/api/v1/calls/{tenant}/{call:path}"
+"""A call's address; its id is opaque, and may hold a slash."""
+
+ACTOR = "api"
+
+
+class Asked(BaseModel):
+    """Who asks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actor: str = Field(
+        default="",
+        max_length=64,
+        pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\z",
+        description="who asks, for the journal",
+    )
+
+    @property
+    def by(self) -> str:
+        """Who asks, as the journal names them."""
+        return f"{ACTOR}:{self.actor}" if self.actor else ACTOR
+
+
+class PauseAsked(Asked):
+    """Body of a pause."""
+
+    reason: str = Field(default="", max_length=500, description="why, for the journal")
+    seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="after how many it ends by itself"
+    )
+
+
+class ResumeAsked(Asked):
+    """Body of a resumption."""
+
+    everyone: bool = Field(default=False, description="end the pauses of all, not only one's own")
+
+
+class Control:
+    """The routes of commands.
+
+    Args:
+        running: Gives the calls that are attended now, one entry for each bot in each.
+        token: What must be shown; None takes no commands.
+    """
+
+    def __init__(self, running: Callable[[], Sequence[CallSession]], token: str | None) -> None:
+        self._running = running
+        self._token = None if token is None else token.encode()
+
+    def routes(self) -> APIRouter:
+        """Make the routes."""
+        router = APIRouter(tags=["control"], dependencies=[Depends(self._allowed)])
+
+        @router.get("/api/v1/running")
+        async def running() -> list[dict[str, Any]]:
+            """The calls that are attended now, and who has paused them."""
+            return [_state(session) for session in self._running()]
+
+        @router.post(CALL + "/pause")
+        async def pause(tenant: str, call: str, asked: PauseAsked) -> list[dict[str, Any]]:
+            """Let nothing of a call reach any file, transcript or listener, in all its bots."""
+            sessions = self._in(tenant, call)
+            for session in sessions:
+                session.privacy.pause(asked.by, reason=asked.reason, seconds=asked.seconds)
+            return [_state(session) for session in sessions]
+
+        @router.post(CALL + "/resume")
+        async def resume(tenant: str, call: str, asked: ResumeAsked) -> list[dict[str, Any]]:
+            """End one's own pause, or everyone's; media flow again once nobody has one."""
+            sessions = self._in(tenant, call)
+            for session in sessions:
+                session.privacy.resume(asked.by, everyone=asked.everyone)
+            return [_state(session) for session in sessions]
+
+        return router
+
+    def _in(self, tenant: str, call: str) -> list[CallSession]:
+        found = [each for each in self._running() if each.call.key == (tenant, call)]
+        if not found:
+            raise HTTPException(404, "no bot attends this call now")
+        return found
+
+    def _allowed(self, authorization: str = Header(default="")) -> None:
+        if self._token is None:
+            raise HTTPException(
+                403, "this service takes no commands; set VOKI_CONTROL_TOKEN or service.control_token_file"
+            )
+        scheme, _, given = authorization.partition(" ")
+        right = hmac.compare_digest(given.strip().encode(errors="replace"), self._token)
+        if scheme.lower() != "bearer" or not right:
+            _log.warning("command_refused", why="it does not show the control token")
+            raise HTTPException(401, "the control token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+
+def _state(session: CallSession) -> dict[str, Any]:
+    now = session.snapshot()
+    return {
+        "bot": now.bot,
+        "tenant": now.call.tenant,
+        "call": now.call.call_id,
+        "now": now.now,
+        "connected": now.connected,
+        "paused": now.paused,
+        "pauses": [asdict(pause) for pause in now.pauses],
+    }
