@@ -7,7 +7,7 @@ import pytest
 from voki_bots.bots.plugin import Plugin, PluginSettings
 from voki_bots.bots.registry import Registry
 from voki_bots.errors import ConfigurationError
-from voki_bots.settings import Settings, load
+from voki_bots.settings import Settings, credentials_of, load
 
 GOOD = """
 [voki]
@@ -137,3 +137,28 @@ def test_a_bot_may_be_allowed_to_speak(tmp_path: Path) -> None:
     file.write_text(voki + '[[bots]]\nname = "greeter"\nspeaks = "yes"\n')
     with pytest.raises(ConfigurationError, match=r"bots\.0\.speaks"):
         load(file)
+
+
+LOGIN = 'login = { email = "own@acme.example", password_file = "FILE" }\n[bots.bell]'
+
+
+def test_a_bot_may_attend_as_a_user_of_its_own(tmp_path: Path) -> None:
+    """Its password comes from a file of its own; platform and tenant are those of everybody."""
+    (tmp_path / "own").write_text("a password of its own\n")
+    settings = read(tmp_path, GOOD.replace("[bots.bell]", LOGIN.replace("FILE", str(tmp_path / "own"))))
+    own = credentials_of(settings.voki, settings.bots[0][0])
+    assert (own.tenant, own.email, own.password()) == ("acme", "own@acme.example", "a password of its own")
+
+
+def test_a_password_file_that_is_not_there_names_its_bot(tmp_path: Path) -> None:
+    """A missing file is told before anybody signs in, with the path of its setting."""
+    settings = read(tmp_path, GOOD.replace("[bots.bell]", LOGIN.replace("FILE", str(tmp_path / "none"))))
+    with pytest.raises(ConfigurationError, match=r"^bots\.minutes\.login: .*/none cannot be read"):
+        credentials_of(settings.voki, settings.bots[0][0])
+
+
+def test_a_login_without_a_password_file(tmp_path: Path) -> None:
+    """It is told with its path, like every mistake of the file."""
+    login = 'login = { email = "own@acme.example" }'
+    (line,) = problems(tmp_path, GOOD.replace("[bots.bell]", f"{login}\n[bots.bell]"))
+    assert line.startswith("bots.0.login.password_file: field required")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Plugin,
         PluginSettings,
     )
-    from voki_bots.bots.rule import Rule
+    from voki_bots.bots.rule import Login, Rule
     from voki_bots.calls import (
         AnswerReceived,
         AppointmentReminded,
@@ -109,7 +109,7 @@ _HOMES = {
         "Plugin",
         "PluginSettings",
     ),
-    "voki_bots.bots.rule": ("Rule",),
+    "voki_bots.bots.rule": ("Login", "Rule"),
     "voki_bots.calls": (
         "AnswerReceived",
         "AppointmentReminded",
@@ -216,6 +216,7 @@ __all__ = [
     "JoinRefusedError",
     "Listening",
     "Log",
+    "Login",
     "MediaConnected",
     "MediaError",
     "MediaLost",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.registry import Registry, problems
-from voki_bots.bots.rule import Rule
+from voki_bots.bots.rule import Login, Rule
 from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -210,8 +211,12 @@ def load_voki(path: Path | None, *, tenant: str | None = None) -> VokiSettings:
     return voki
 
 
-def credentials_of(voki: VokiSettings) -> Credentials:
+def credentials_of(voki: VokiSettings, bot: Bot | None = None) -> Credentials:
     """Turn the platform's settings into what an `Account` needs.
+
+    Args:
+        voki: The platform, and the account that finds calls.
+        bot: Attends with an account of its own, if it has one.
 
     Raises:
         ConfigurationError: If there is no password, or its file cannot be read.
@@ -219,9 +224,8 @@ def credentials_of(voki: VokiSettings) -> Credentials:
     # An account needs the whole media stack, which reading settings must not load.
     from voki_bots.bots.account import Credentials
 
-    voki.secret()
     secret = voki.totp_secret
-    return Credentials(
+    shared = Credentials(
         url=voki.url,
         tenant=voki.tenant,
         email=voki.email,
@@ -233,6 +237,17 @@ def credentials_of(voki: VokiSettings) -> Credentials:
         relay_only=voki.relay_only,
         turn_hosts=voki.turn_hosts,
     )
+    if bot is not None and (login := bot.login) is not None:
+        read = partial(_secret_in, path=f"bots.{bot.name}.login")
+        shared = replace(
+            shared,
+            email=login.email,
+            password=partial(read, login.password_file),
+            totp_secret=partial(read, login.totp_file) if login.totp_file else None,
+            token_file=login.token_file,
+        )
+    shared.password()
+    return shared
 
 
 def webhook_secret(settings: Settings) -> str | None:
@@ -331,10 +346,14 @@ def _voki(table: object, found: list[str], tenant: str | None = None) -> VokiSet
 
 
 def _table(model: type[Any], tables: Mapping[str, Any], name: str, found: list[str]) -> Any:
+    return _part(model, tables.get(name, {}), name, found)
+
+
+def _part(model: type[Any], table: object, path: str, found: list[str]) -> Any:
     try:
-        return model.model_validate(tables.get(name, {}))
+        return model.model_validate(table)
     except ValidationError as error:
-        found.extend(problems(error, name))
+        found.extend(problems(error, path))
         return None
 
 
@@ -352,7 +371,7 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     table = dict(entry)
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
     speaks = table.pop("speaks", False)
-    longest_pause = table.pop("longest_pause", None)
+    longest_pause, login = table.pop("longest_pause", None), table.pop("login", None)
     if not isinstance(name, str):
         found.append(f"{path}.name: expected a string, got {type(name).__name__}")
     if not isinstance(speaks, bool):
@@ -361,11 +380,8 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     if not (isinstance(plugins, list) and all(isinstance(one, str) for one in plugins)):
         found.append(f"{path}.plugins: expected a list of names")
         plugins = []
-    try:
-        checked = Rule.model_validate(rule)
-    except ValidationError as error:
-        found.extend(problems(error, f"{path}.join"))
-        checked = Rule()
+    checked = _part(Rule, rule, f"{path}.join", found) or Rule()
+    own = _part(Login, login, f"{path}.login", found) if login is not None else None
     for key in sorted(table):
         if key not in plugins:
             found.append(f"{path}.{key}: neither a setting of a bot nor the name of one of its plugins")
@@ -374,7 +390,7 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     if not isinstance(name, str):
         return None
     try:
-        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause)
+        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause, login=own)
     except ConfigurationError as error:
         found.append(f"{path}.{error.path}: {error}")
         return None

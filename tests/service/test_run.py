@@ -13,10 +13,13 @@ import pytest
 
 from voki_bots import (
     AppointmentReminded,
+    Attendance,
     Bot,
     CallAssigned,
+    CallJoined,
     CustomerDequeued,
     CustomerQueued,
+    Login,
     NotificationReceived,
     Plugin,
     PluginSettings,
@@ -166,3 +169,22 @@ async def test_an_archive_that_cannot_be_written_is_told_first(
     with pytest.raises(ConfigurationError, match=r"bots.minutes.*file/calls cannot be made"):
         async with running(Bot("minutes").record(directory=tmp_path / "file/calls")):
             pass
+
+
+async def test_a_bot_may_attend_as_a_user_of_its_own(
+    sim: Sim, running: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The service's user finds the call; the platform meets the bot's own user in it."""
+    own = await sim.control("POST", "/users", {"name": "Minutes", "role": "supervisor"})
+    (tmp_path / "own").write_text(own["password"])
+    call = await sim.call()
+    rule = Rule(departments=(str(call.call.department_id),))
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    bot = Bot("own", join=rule, login=Login(email=own["email"], password_file=tmp_path / "own"))
+
+    @bot.on(CallJoined)
+    async def joined(call: Attendance, event: CallJoined) -> None:
+        heard.put_nowait(event.user_id)
+
+    async with running(bot) as service, asyncio.timeout(10):
+        assert await heard.get() == own["user_id"] != service.user_id

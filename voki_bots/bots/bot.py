@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 from voki_bots.bots.handlers import Handlers, On, When
 from voki_bots.bots.plugin import Handler, Plugin
 from voki_bots.bots.registry import Registry, configure
-from voki_bots.bots.rule import Rule
+from voki_bots.bots.rule import Login, Rule
 from voki_bots.calls import (
     CallJoined,
     CallLeft,
@@ -42,6 +42,7 @@ class Bot:
             sender at all: nothing of it can be heard, whatever a plugin does.
         longest_pause: Seconds after which any pause of its calls ends by itself; None lets a pause last until
             somebody ends it.
+        login: Attends as this user; None attends as the user who finds the calls.
 
     Raises:
         ConfigurationError: If the name is unusable, or the longest pause no positive number.
@@ -63,6 +64,7 @@ class Bot:
         join: Rule | None = None,
         speaks: bool = False,
         longest_pause: float | None = None,
+        login: Login | None = None,
     ) -> None:
         if not (0 < len(name) <= _MAX_NAME and all(c.isalnum() or c in "-_" for c in name)):
             raise ConfigurationError(
@@ -78,6 +80,7 @@ class Bot:
             )
         self.speaks = speaks
         self.longest_pause = longest_pause
+        self.login = login
         self._wanted: list[tuple[Wanted, dict[str, Any]]] = []
         self._on: list[On] = []
 

@@ -81,10 +81,12 @@ class Handlers(Plugin[PluginSettings]):
     @staticmethod
     def _already(one: On, call: Attendance) -> list[object]:
         """What happened before this function could hear of it."""
+        seen: list[object] = []
         if one.event is ParticipantJoined:
             seen = [ParticipantJoined(who) for who in call.participants if who.present]
-            return [event for event in seen if one.when(event)]
-        return [CallJoined(call.call, "")] if one.event is CallJoined else []
+        elif one.event is CallJoined:
+            seen = [CallJoined(call.call, call.user_id)]
+        return [event for event in seen if one.when(event)]
 
     @staticmethod
     async def _call(one: On, call: Attendance, event: object) -> bool:

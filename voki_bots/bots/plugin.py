@@ -109,6 +109,10 @@ class Attendance(Protocol):
         """The name of the bot that attends."""
 
     @property
+    def user_id(self) -> str:
+        """The user of the platform as whom it attends."""
+
+    @property
     def now(self) -> float:
         """Seconds of call time; 0 is the moment the bot joined."""
 

@@ -58,6 +58,10 @@ class Room(Protocol):
         """Where media of this call go."""
 
     @property
+    def user_id(self) -> str:
+        """The user as whom the bot attends."""
+
+    @property
     def now(self) -> float:
         """Seconds of call time."""
 
@@ -158,6 +162,11 @@ class Seat:
     def bot(self) -> str:
         """See `Attendance.bot`."""
         return self._room.bot
+
+    @property
+    def user_id(self) -> str:
+        """See `Attendance.user_id`."""
+        return self._room.user_id
 
     @property
     def now(self) -> float:

@@ -193,7 +193,7 @@ class CallSession:
                 segment=self._folder.first_segment,
                 clock=self._loop.time,
             )
-            self.publish(CallJoined(self.call, self._account.user_id))
+            self.publish(CallJoined(self.call, self.user_id))
             left = [Pause(since=self.now, **facts) for facts in self._folder.paused]
             self.privacy = Privacy(self, longest=self._longest_pause, paused=left)
             for who in self.roster.present:
@@ -281,7 +281,7 @@ class CallSession:
                 self.call = self.call.merged(await self._account.call(self.call.call_id))
         except (TimeoutError, VokiError) as error:
             self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
-        self.roster = Roster(self.call, self._account.user_id)
+        self.roster = Roster(self.call, self.user_id)
         # No snapshot is documented; where a reply holds one, it is welcome.
         listed = response.get("participants") if isinstance(response, Mapping) else None
         for entry in listed if isinstance(listed, list) else ():
@@ -294,6 +294,11 @@ class CallSession:
         )
 
     # ------------------------------------------------------------ what everybody may ask
+
+    @property
+    def user_id(self) -> str:
+        """The user of the platform as whom the bot attends."""
+        return self._account.user_id
 
     @property
     def now(self) -> float:

@@ -98,13 +98,12 @@ class Configured:
         """Validate the configuration as ``voki-bots run`` would."""
         from voki_bots import settings as reading
         from voki_bots.bots.bot import Bot
-        from voki_bots.cli.running import check
+        from voki_bots.bots.crew import check
 
         where = str(self._config or "the environment")
         try:
             settings = reading.load(self._config, otherwise=Bot("doctor"))
-            for bot, plugins in settings.bots:
-                check(bot, plugins)
+            check(settings.bots)
             self.settings = settings
             bots = [
                 f"{bot.name} ({', '.join(p.name for p in plugins) or 'no plugins'})"

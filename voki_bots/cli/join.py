@@ -66,15 +66,15 @@ def join(
     from rich.console import Console
 
     from voki_bots import settings as reading
+    from voki_bots.bots.crew import archive_for, check
     from voki_bots.calls import Call
-    from voki_bots.cli.running import check
     from voki_bots.service import telemetry
 
     settings = reading.load(config, _asked(plugin), otherwise=_recorder(), tenant=tenant)
     settings.voki.secret()
     chosen, plugins = _chosen(settings, bot, plugin)
-    check(chosen, plugins)
-    archive = output or _archive(settings, plugins)
+    check([(chosen, plugins)])
+    archive = output or archive_for(chosen, plugins, settings.archive.directory)
     _check_directory(archive, "--output" if output else "archive.directory")
     console = Console(stderr=as_json)
     telemetry.setup("console", level="warning")
@@ -126,13 +126,6 @@ def _chosen(
     return settings.bots[names.index(name)]
 
 
-def _archive(settings: Settings, plugins: tuple[Plugin[Any], ...]) -> Path:
-    from voki_bots.archive.layout import archive_of
-
-    wanted = (plugin.archive() for plugin in plugins)
-    return archive_of(next((path for path in wanted if path is not None), None), settings.archive.directory)
-
-
 def _check_directory(directory: Path, setting: str) -> None:
     from voki_bots.archive.disk import problem_with_directory
 
@@ -155,10 +148,9 @@ async def _attend(
         SignallingError: If the account or the call is refused, or the platform cannot be reached.
     """
     from voki_bots.bots.account import Account
-    from voki_bots.bots.session import CallSession
+    from voki_bots.bots.crew import Crew, entered
     from voki_bots.cli.demo import Meter
     from voki_bots.cli.progress import line, watching
-    from voki_bots.cli.running import told
     from voki_bots.cli.stopping import stopping
     from voki_bots.settings import credentials_of
 
@@ -166,20 +158,9 @@ async def _attend(
     meter.name = _METER
     attending = (*plugins, meter)
     async with AsyncExitStack() as stack:
-        for plugin in attending:
-            with told(plugin, "start"):
-                await stack.enter_async_context(plugin)
-        account = await stack.enter_async_context(Account(credentials_of(settings.voki)))
-        session = CallSession(
-            call,
-            account,
-            bot=bot.name,
-            plugins=attending,
-            archive=archive,
-            rule=bot.rule,
-            speaks=bot.speaks,
-            longest_pause=bot.longest_pause,
-        )
+        await stack.enter_async_context(entered(bot, attending))
+        account = await stack.enter_async_context(Account(credentials_of(settings.voki, bot)))
+        session = Crew(bot, attending, archive, account).session(call)
         failing = asyncio.create_task(account.failed())
         stack.callback(failing.cancel)
         async with session:

@@ -6,18 +6,16 @@ import asyncio
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voki_bots.cli.ending import EXPECTED, end
 from voki_bots.errors import ConfigurationError, VokiError
 
 if TYPE_CHECKING:
     from voki_bots.bots.bot import Bot
-    from voki_bots.bots.plugin import Plugin
     from voki_bots.settings import Settings
 
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
@@ -118,31 +116,6 @@ def attend(settings: Settings, *, log: str | None = None) -> None:
 
     telemetry.setup(log or settings.service.log)
     asyncio.run(serve(settings))
-
-
-def check(bot: Bot, plugins: Sequence[Plugin[Any]]) -> None:
-    """Ask plugins what would keep them from working.
-
-    Raises:
-        ConfigurationError: With every problem, one a line.
-    """
-    found = [f"bots.{bot.name}.{plugin.name}: {problem}" for plugin in plugins for problem in plugin.check()]
-    if found:
-        raise ConfigurationError("\n".join(found), path=f"bots.{bot.name}")
-
-
-@contextmanager
-def told(plugin: Plugin[Any], doing: str) -> Iterator[None]:
-    """Turn whatever a plugin raises into a `voki_bots.errors.PluginError` that names it."""
-    from voki_bots.errors import PluginError
-
-    try:
-        yield
-    except VokiError:
-        raise
-    except Exception as error:
-        why = f"plugin {plugin.name!r} cannot {doing}: {type(error).__name__}: {error}"
-        raise PluginError(why, plugin=plugin.name) from error
 
 
 def _place(file: Path, error: BaseException) -> str:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import structlog
 
-from voki_bots.bots.account import Account
-from voki_bots.bots.plugin import Plugin
-from voki_bots.bots.rule import Decision, Rule
+from voki_bots.bots.crew import Crew
+from voki_bots.bots.rule import Decision
 from voki_bots.bots.session import CallSession, Snapshot
 from voki_bots.calls import Call, problem_with_id
 from voki_bots.errors import JoinRefusedError, VokiError
@@ -29,18 +26,6 @@ RETRIES = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 REMEMBERED = 2000
 """Ended calls that are remembered, so that a late event does not start them again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """A bot ready to attend: its plugins are made and entered."""
-
-    name: str
-    rule: Rule
-    plugins: Sequence[Plugin[Any]]
-    archive: Path
-    speaks: bool = False
-    longest_pause: float | None = None
 
 
 @dataclass(slots=True)
@@ -61,10 +46,9 @@ class Row:
 
 
 class Dispatch:
-    """Starts and keeps the sessions of one account's bots.
+    """Starts and keeps the sessions of bots.
 
     Args:
-        account: Whose calls.
         crews: The bots.
         group: Where sessions run.
         telemetry: Where decisions are counted.
@@ -74,7 +58,6 @@ class Dispatch:
 
     def __init__(
         self,
-        account: Account,
         crews: Sequence[Crew],
         *,
         group: asyncio.TaskGroup,
@@ -82,7 +65,6 @@ class Dispatch:
         limit: int,
         clock: Callable[[], float],
     ) -> None:
-        self._account = account
         self._crews = crews
         self._group = group
         self._telemetry = telemetry
@@ -115,21 +97,21 @@ class Dispatch:
         self._forget()
 
     def _offer(self, crew: Crew, call: Call, source: str) -> None:
-        key = (crew.name, *call.key)
+        key = (crew.bot.name, *call.key)
         row = self._rows.get(key)
         if row is not None:
             row.call = row.call.merged(call)
             if row.state in ("attending", "ended"):
                 return
         else:
-            row = self._rows[key] = Row(crew.name, call, Decision(attend=False, reason="new"))
+            row = self._rows[key] = Row(crew.bot.name, call, Decision(attend=False, reason="new"))
         decision = self._decide(crew, row)
         if decision != row.decision:
             row.decision = decision
-            self._telemetry.decisions.labels(crew.name, str(decision.attend).lower()).inc()
+            self._telemetry.decisions.labels(crew.bot.name, str(decision.attend).lower()).inc()
             _log.info(
                 "decided",
-                bot=crew.name,
+                bot=crew.bot.name,
                 tenant=call.tenant,
                 call=call.call_id,
                 attend=decision.attend,
@@ -148,37 +130,27 @@ class Dispatch:
             return Decision(attend=False, reason=f"it could not be joined {row.failures} times")
         if len(self._running) >= self._limit:
             return Decision(attend=False, reason=f"{self._limit} calls are attended, the most allowed")
-        return crew.rule.decide(row.call)
+        return crew.bot.rule.decide(row.call)
 
     def _start(self, crew: Crew, row: Row) -> None:
         row.state = "attending"
-        task = self._group.create_task(self._attend(crew, row), name=f"{crew.name} in a call")
+        task = self._group.create_task(self._attend(crew, row), name=f"{crew.bot.name} in a call")
         self._running.add(task)
-        self._telemetry.calls.labels(crew.name).set(len(self._running))
+        self._telemetry.calls.labels(crew.bot.name).set(len(self._running))
         task.add_done_callback(lambda done: self._done(crew, done))
 
     def _done(self, crew: Crew, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._telemetry.calls.labels(crew.name).set(len(self._running))
+        self._telemetry.calls.labels(crew.bot.name).set(len(self._running))
 
     async def _attend(self, crew: Crew, row: Row) -> None:
-        log = _log.bind(bot=crew.name, tenant=row.call.tenant, call=row.call.call_id)
-        tenant = row.call.tenant
-        session = CallSession(
-            row.call,
-            self._account,
-            bot=crew.name,
-            plugins=crew.plugins,
-            archive=crew.archive,
-            rule=crew.rule,
-            speaks=crew.speaks,
-            longest_pause=crew.longest_pause,
-            metrics=lambda plugin: self._telemetry.of(crew.name, tenant, plugin),
-        )
+        tenant, bot = row.call.tenant, crew.bot.name
+        log = _log.bind(bot=bot, tenant=tenant, call=row.call.call_id)
+        session = crew.session(row.call, metrics=lambda plugin: self._telemetry.of(bot, tenant, plugin))
         try:
             async with session:
                 row.session, row.failures = session, 0
-                self._telemetry.attended.labels(crew.name).inc()
+                self._telemetry.attended.labels(bot).inc()
                 log.info("attending", directory=str(session.directory))
                 reason = await session.ended()
             row.state = "ended"

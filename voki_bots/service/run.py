@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from voki_bots.archive.disk import problem_with_directory
-from voki_bots.archive.layout import archive_of, split_template
+from voki_bots.archive.layout import split_template
 from voki_bots.bots.account import Account
 from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
+from voki_bots.bots.crew import Crew, archive_for, check, entered
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
-from voki_bots.errors import ConfigurationError, PluginError, VokiError
+from voki_bots.errors import ConfigurationError, VokiError
 from voki_bots.service.api import serve_api
 from voki_bots.service.control import Control
-from voki_bots.service.dispatch import Crew, Dispatch
+from voki_bots.service.dispatch import Dispatch
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
 from voki_bots.service.webhooks import Webhooks
@@ -51,14 +53,14 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         AuthenticationError: If the platform refuses the account.
         ConnectionLostError: If it cannot be reached at the start; later it is retried for ever.
     """
-    _check(settings)
+    check(settings.bots)
+    archives = [_archive(settings, *each) for each in settings.bots]
     stop = stop or asyncio.Event()
     telemetry = Telemetry()
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
-        crews = [
-            await stack.enter_async_context(_crew(settings, bot, plugins)) for bot, plugins in settings.bots
-        ]
+        for bot, plugins in settings.bots:
+            await stack.enter_async_context(entered(bot, plugins))
         service = Service(settings, telemetry)
         secret = webhook_secret(settings)
         webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
@@ -67,46 +69,18 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         await stack.enter_async_context(api)
         accounts = await stack.enter_async_context(Accounts())
         account = await accounts.account(credentials_of(settings.voki))
+        crews = [
+            Crew(bot, plugins, archive, await accounts.account(credentials_of(settings.voki, bot)))
+            for (bot, plugins), archive in zip(settings.bots, archives, strict=True)
+        ]
         await service.run(account, crews, stop)
 
 
-def _check(settings: Settings) -> None:
-    found = [
-        f"bots.{bot.name}.{plugin.name}: {problem}"
-        for bot, plugins in settings.bots
-        for plugin in plugins
-        for problem in plugin.check()
-    ]
-    if found:
-        raise ConfigurationError("\n".join(found), path="bots")
-
-
-@asynccontextmanager
-async def _crew(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> AsyncIterator[Crew]:
-    """Enter a bot's plugins, once for all calls."""
-    wanted = {plugin.archive() for plugin in plugins} - {None}
-    if len(wanted) > 1:
-        raise ConfigurationError(
-            f"bots.{bot.name}: its plugins want different directories: {sorted(map(str, wanted))}",
-            path=f"bots.{bot.name}",
-        )
-    archive = archive_of(next(iter(wanted), None), settings.archive.directory)
-    root, _ = split_template(archive)
-    if problem := problem_with_directory(root):
+def _archive(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> Path:
+    archive = archive_for(bot, plugins, settings.archive.directory)
+    if problem := problem_with_directory(split_template(archive)[0]):
         raise ConfigurationError(f"bots.{bot.name}: no call can be kept: {problem}", path=f"bots.{bot.name}")
-    async with AsyncExitStack() as stack:
-        for plugin in plugins:
-            try:
-                await stack.enter_async_context(plugin)
-            except VokiError:
-                raise
-            except Exception as error:
-                raise PluginError(
-                    f"plugin {plugin.name!r} of bot {bot.name!r} cannot start: "
-                    f"{type(error).__name__}: {error}",
-                    plugin=plugin.name,
-                ) from error
-        yield Crew(bot.name, bot.rule, plugins, archive, speaks=bot.speaks, longest_pause=bot.longest_pause)
+    return archive
 
 
 class Service:
@@ -142,7 +116,6 @@ class Service:
         self._account, self._crews = account, crews
         async with asyncio.TaskGroup() as group:
             self.dispatch = Dispatch(
-                account,
                 crews,
                 group=group,
                 telemetry=self._telemetry,
@@ -161,25 +134,27 @@ class Service:
                     for plugin in crew.plugins
                 ),
             ]
-            failed = group.create_task(account.failed())
+            accounts = {account, *(crew.account for crew in crews)}
+            failing = {group.create_task(each.failed()) for each in accounts}
             stopped = group.create_task(stop.wait())
-            _log.info("ready", bots=[crew.name for crew in crews], tenant=account.tenant)
-            await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("ready", bots=[crew.bot.name for crew in crews], tenant=account.tenant)
+            await asyncio.wait({*failing, stopped}, return_when=asyncio.FIRST_COMPLETED)
             _log.info("stopping", calls=self.dispatch.attending)
             for task in (*background, stopped):
                 task.cancel()
             await self.dispatch.drain(self.settings.service.drain, "the service stops")
             await topics.close()
-            if failed.done():
-                raise failed.result()
-            failed.cancel()
+            for failed in failing:
+                if failed.done():
+                    raise failed.result()
+                failed.cancel()
 
     # ------------------------------------------------------------ hearing of calls
 
     async def _poll(self, topics: Topics) -> None:
         assert self._account and self.dispatch
         await topics.follow_user(self._account.user_id)
-        for department in {name for crew in self._crews for name in crew.rule.departments}:
+        for department in {name for crew in self._crews for name in crew.bot.rule.departments}:
             await topics.follow_queue(department)
         while True:
             self._look.clear()
@@ -189,7 +164,7 @@ class Service:
                 _log.warning("poll_failed", why=str(error))
             else:
                 for call in calls:
-                    if call.department_id and any(crew.rule.wants(call) for crew in self._crews):
+                    if call.department_id and any(crew.bot.rule.wants(call) for crew in self._crews):
                         await topics.follow_queue(call.department_id)
                     self.dispatch.offer(call, "list")
             looked = asyncio.get_running_loop().time()
@@ -236,27 +211,23 @@ class Service:
         self.dispatch.offer(heard, type(event).__name__)
 
     async def _observe(self, crew: Crew, plugin: Plugin[Any], event: ServiceEvent) -> None:
-        try:
+        with self._survived("observe", crew, plugin):
             async with asyncio.timeout(OBSERVE):
                 await plugin.observe(event)
-        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
-            self._telemetry.of(crew.name, self._account.tenant if self._account else "", plugin.name).count(
-                "observe_failures"
-            )
-            _log.error(
-                "observe_failed", bot=crew.name, plugin=plugin.name, why=f"{type(error).__name__}: {error}"
-            )
 
     async def _recover(self, crew: Crew, plugin: Plugin[Any]) -> None:
-        try:
+        with self._survived("recover", crew, plugin):
             await plugin.recover(split_template(crew.archive)[0])
+
+    @contextmanager
+    def _survived(self, doing: str, crew: Crew, plugin: Plugin[Any]) -> Iterator[None]:
+        """Count and log whatever a plugin raises, and go on."""
+        try:
+            yield
         except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
-            self._telemetry.of(crew.name, self._account.tenant if self._account else "", plugin.name).count(
-                "recover_failures"
-            )
-            _log.error(
-                "recover_failed", bot=crew.name, plugin=plugin.name, why=f"{type(error).__name__}: {error}"
-            )
+            self._telemetry.of(crew.bot.name, crew.account.tenant, plugin.name).count(f"{doing}_failures")
+            why = f"{type(error).__name__}: {error}"
+            _log.error(f"{doing}_failed", bot=crew.bot.name, plugin=plugin.name, why=why)
 
     async def _measure(self) -> None:
         loop = asyncio.get_running_loop()

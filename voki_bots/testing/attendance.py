@@ -260,6 +260,11 @@ class FakeAttendance:
         return self._bot
 
     @property
+    def user_id(self) -> str:
+        """See `voki_bots.Attendance`; made from the bot's name."""
+        return f"user-of-{self._bot}"
+
+    @property
     def now(self) -> float:
         """See `voki_bots.Attendance`."""
         return self._now

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from voki_bots.archive.layout import archive_of
 from voki_bots.bots.account import Account, Credentials
 from voki_bots.bots.bot import Bot
+from voki_bots.bots.crew import Crew, archive_for, entered
 from voki_bots.bots.registry import Registry
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call
@@ -304,20 +304,9 @@ class Sim:
             if account is None:
                 account = await stack.enter_async_context(self.account())
             plugins = bot.plugins(registry or Registry())
-            for plugin in plugins:
-                await stack.enter_async_context(plugin)
-            wanted = next((path for p in plugins if (path := p.archive()) is not None), None)
-            session = CallSession(
-                call.call,
-                account,
-                bot=bot.name,
-                plugins=plugins,
-                archive=archive_of(wanted, self.directory),
-                rule=bot.rule,
-                speaks=bot.speaks,
-                longest_pause=bot.longest_pause,
-            )
-            yield await stack.enter_async_context(session)
+            await stack.enter_async_context(entered(bot, plugins))
+            crew = Crew(bot, plugins, archive_for(bot, plugins, self.directory), account)
+            yield await stack.enter_async_context(crew.session(call.call))
 
 
 def _script(person: str | Mapping[str, Any]) -> dict[str, Any]:
