@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 OUT ?= demo-output
 JSON ?=
 SECS ?= 24
+# Tests run side by side, a file at a time: most of them wait for calls that run in real time.
+JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Debian packages of what tests/oracles judges by; what cannot be installed is skipped by name.
 ORACLES := coturn iproute2 chromium janus
@@ -39,9 +41,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed ## Record a call on the embedded sandbox (OUT=DIR, JSON=1)
 	@$(BIN)/voki-bots demo --output '$(OUT)' --seconds $(SECS) $(if $(JSON),--json)
 
-test: $(VENV)/installed-dev ## Run every test but the long ones
+test: $(VENV)/installed-dev ## Run every test but the long ones (JOBS=N side by side)
 	@./scripts/apt-install --optional $(ORACLES)
-	@$(BIN)/pytest -m 'not soak'
+	@$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist loadfile
 
 check: $(VENV)/installed-dev ## Lint, types, import contracts, docs against code
 	@$(BIN)/ruff format --check .

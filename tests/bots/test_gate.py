@@ -47,7 +47,7 @@ def test_armed_and_connected_is_open() -> None:
 CLOSES = [reason for reason in Closing if reason not in HARMLESS]
 
 
-@pytest.mark.parametrize("reason", HARMLESS)
+@pytest.mark.parametrize("reason", sorted(HARMLESS))
 def test_who_hears_it_does_not_matter_to_what_is_meant_for_all(reason: Closing) -> None:
     """An announcement goes on when somebody joins or the lines are negotiated anew."""
     gate = opened()
