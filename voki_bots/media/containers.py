@@ -41,7 +41,7 @@ def ogg_checksum(data: bytes) -> int:
     return int.from_bytes(register.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
-class _File:
+class NewFile:
     """A new file, 0600, unbuffered; every failure names its path."""
 
     def __init__(self, path: Path) -> None:
@@ -54,9 +54,11 @@ class _File:
 
     @property
     def closed(self) -> bool:
+        """Whether it was closed."""
         return self._fd is None
 
     def write(self, data: bytes) -> None:
+        """Append bytes."""
         view = memoryview(data)
         try:
             while view:
@@ -65,6 +67,7 @@ class _File:
             raise self._error("written", error) from error
 
     def patch(self, offset: int, data: bytes) -> None:
+        """Replace bytes that were written before."""
         try:
             os.pwrite(self._descriptor(), data, offset)
         except OSError as error:
@@ -119,7 +122,7 @@ class OggOpusWriter:
         self._pending: list[bytes] = []
         self._segments = 0
         self._position: int | None = None
-        self._file = _File(path)
+        self._file = NewFile(path)
         self._page([struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, SAMPLE_RATE, 0, 0)], 0, _FIRST)
         self._page([_comments(tags or {})], 0)
 
@@ -323,7 +326,7 @@ class WavWriter:
         self.samples = 0
         self._channels = channels
         self._size = 0
-        self._file = _File(path)
+        self._file = NewFile(path)
         step = 2 * channels
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * step, step, 16)
         self._file.write(b"RIFF" + bytes(4) + b"WAVE" + form + b"data" + bytes(4))

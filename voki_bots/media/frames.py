@@ -46,6 +46,19 @@ class Packet:
 
 
 @dataclass(slots=True, eq=False)
+class VideoPacket(Packet):
+    """One RTP payload of a picture, or of none: an empty one only counts in the sequence.
+
+    Attributes:
+        codec: ``vp8`` or ``h264``.
+        marker: It is the last of its frame, as far as the sender says so.
+    """
+
+    codec: str = ""
+    marker: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class AudioFrame:
     """PCM of one track. Treat it as immutable.
 

@@ -46,6 +46,12 @@ class Received(NamedTuple):
     clock_rate: int
 
 
+class ReceivedVideo(Received):
+    """A packet of video; how to read its payload depends on the `codec`, named in small letters."""
+
+    codec: str = ""
+
+
 received: Callable[[tuple[Any, ...]], Received] = functools.partial(tuple.__new__, Received)
 """Makes a `Received` of all its fields in a tuple; what `Received` does in the end, without the detour."""
 
