@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from voki_bots.calls import (
     CallEvent,
@@ -267,15 +268,32 @@ async def test_what_waits_behind_a_hole_when_a_pause_ends_came_in_the_pause() ->
     call, shelf = Call(), Shelf()
     tap = Tap(Lane("t"), shelf)
     call.pipeline.packets(tap, ALL, "all")
-    for n in (0, 1, 2):
+    for n in range(40):
         call.send(n, PAYLOAD, at=n * 0.02, kind="video")
     call.pipeline.hold(GapCause.MASKED)
-    call.send(4, PAYLOAD, at=0.08, kind="video")
+    call.send(41, PAYLOAD, at=0.82, kind="video")
     call.pipeline.release()
-    call.send(5, PAYLOAD, at=0.10, kind="video")
-    call.end(1.0)
+    call.send(42, PAYLOAD, at=0.84, kind="video")
+    call.end(2.0)
     await finish(tap)
-    assert [p.sequence for p in shelf.items] == [0, 1, 2, 5]
+    assert [p.sequence for p in shelf.items] == [*range(40), 42]
+
+
+@pytest.mark.parametrize("kind", ["audio", "video"])
+async def test_what_comes_in_a_pause_before_anything_found_its_place_is_gone(kind: str) -> None:
+    """A track that begins in a pause gives nothing of it, though its first packets wait to be judged."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL, "all")
+    call.pipeline.hold(GapCause.MASKED)
+    for n in (0, 1, 2):
+        call.send(n, PAYLOAD, at=n * 0.02, kind=kind)
+    call.pipeline.release()
+    for n in range(3, 40):
+        call.send(n, PAYLOAD, at=n * 0.02, kind=kind)
+    call.end(2.0)
+    await finish(tap)
+    assert [p.sequence for p in shelf.items] == list(range(3, 40))
 
 
 def test_a_redial_leaves_one_gap_on_the_line_and_the_account_closes() -> None:

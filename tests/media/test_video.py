@@ -82,16 +82,16 @@ def test_a_key_frame_is_asked_for_until_it_comes() -> None:
     requests = KeyRequests()
     asked = [now / 10 for now in range(130) if requests.due(now / 10)]
     assert asked == [0.0, 0.5, 1.5, 3.5, 7.5, 11.5]
-    requests.came("vp8", next(film("vp8", 1)).payload)
+    requests.take(next(film("vp8", 1)))
     assert not requests.due(100.0)
 
 
 def test_holes_one_after_another_ask_twice_a_second_at_most() -> None:
     """A path that loses something all the time is not flooded with requests."""
     requests, asked = KeyRequests(), 0
-    key = next(film("vp8", 1)).payload
+    key = next(film("vp8", 1))
     for now in range(100):
+        requests.take(replace(key, sequence=2 * now))
         requests.lost()
         asked += requests.due(now / 10)
-        requests.came("vp8", key)
     assert asked == 20

@@ -303,6 +303,13 @@ class Peer:
         """Wait until the connection is lost; give the cause. It never resolves by our own `close`."""
         return await asyncio.shield(self._lost)
 
+    def ask_for_key_frame(self, ssrc: int) -> None:
+        """Ask the far end for a key frame of a source of video; nothing is waited for."""
+        if (ask := self._intake.asker(ssrc)) is not None and self._closing is None:
+            task = asyncio.ensure_future(ask(ssrc))
+            self._steps.add(task)
+            task.add_done_callback(self._steps.discard)
+
     async def statistics(self) -> list[TrackStatistics]:
         """Give the numbers of every remote source."""
         return self._intake.statistics()
@@ -352,6 +359,8 @@ class Peer:
 
     def _add_line(self, kind: str, *, sending: bool) -> None:
         direction = "sendrecv" if sending else "recvonly"
+        if kind == "video" and not self._video:
+            direction = "inactive"
         transceiver = self._pc.addTransceiver(self._outbound() if sending else kind, direction)
         if kind == "audio":
             known = RTCRtpReceiver.getCapabilities("audio")

@@ -13,12 +13,20 @@ from typing import Self
 
 from voki_bots.calls import CallEvent, GapCause, GapFound, PacketsDropped, Track, TrackEnded, TrackStarted
 from voki_bots.media.decode import Cut, Decoding
-from voki_bots.media.frames import Filter, Packet
+from voki_bots.media.frames import Filter, Packet, VideoPacket
 from voki_bots.media.opus import packet_ticks
 from voki_bots.media.reorder import Ordered, Reorder
-from voki_bots.media.rtp import TIMESTAMP_BITS, Received, Unwrapper, distance
+from voki_bots.media.rtp import (
+    TIMESTAMP_BITS,
+    Received,
+    ReceivedVideo,
+    SenderReport,
+    Unwrapper,
+    distance,
+)
 from voki_bots.media.tap import Tap
 from voki_bots.media.timeline import DTX_SECONDS, Gap, Placed, Timeline
+from voki_bots.media.video import KeyRequests
 from voki_bots.units import SILENCE_DBFS
 
 SUPERSEDED_SECONDS = 2.0
@@ -38,6 +46,7 @@ class _Flow:
         "carried",
         "ended",
         "handed_on",
+        "keys",
         "level",
         "order",
         "pending",
@@ -55,6 +64,7 @@ class _Flow:
         self.timeline = timeline
         self.order = Reorder(patience)
         self.unwrap = Unwrapper(TIMESTAMP_BITS)
+        self.keys = KeyRequests() if track.kind == "video" else None
         self.sinks: list[Subscription] = []
         self.received = now
         self.stamp = 0
@@ -115,6 +125,7 @@ class Pipeline:
         clock: Seconds of the event loop, as it stamps arrivals.
         zero: What that clock showed when call time began.
         report: Takes every fact.
+        ask: Asks the far end for a key frame of a track of video.
         patience: Seconds to wait for a missing packet.
     """
 
@@ -124,11 +135,13 @@ class Pipeline:
         clock: Callable[[], float],
         zero: float,
         report: Callable[[CallEvent], None],
+        ask: Callable[[Track], None] = lambda _: None,
         patience: float = 0.15,
     ) -> None:
         self._clock = clock
         self._zero = zero
         self._report = report
+        self._ask = ask
         self._patience = patience
         self._flows: dict[tuple[int, str, int], _Flow] = {}
         self._subscriptions: list[Subscription] = []
@@ -166,6 +179,17 @@ class Pipeline:
             for flow in self._flows.values()
             if flow.level is not None and not flow.ended
         }
+
+    def reported(self, segment: int, report: SenderReport) -> tuple[Track, float] | None:
+        """Find the track of a sender report, and the call time of the instant that it speaks of."""
+        for flow in self._flows.values():
+            at, timeline = flow.unwrap.last, flow.timeline
+            if flow.ended or (flow.track.segment, flow.track.ssrc) != (segment, report.ssrc):
+                continue
+            if at is not None and timeline.settled:
+                at += distance(report.timestamp, at % 2**TIMESTAMP_BITS, TIMESTAMP_BITS)
+                return flow.track, (at + timeline.offset) / timeline.rate
+        return None
 
     def track(self, segment: int, mid: str, ssrc: int, kind: str, rate: int = 48_000) -> Track:
         """Give the track of this name; if it is new it begins now."""
@@ -220,6 +244,8 @@ class Pipeline:
                     self._place(flow, ordered)
             if flow.timeline.waiting:
                 self._emit(flow, flow.timeline.tick(now))
+            if flow.keys is not None and flow.sinks and self._held is None and flow.keys.due(clock):
+                self._ask(flow.track)
             if flow.superseded and clock - flow.received > SUPERSEDED_SECONDS:
                 self._finish(flow, flow.last)
         for subscription in list(self._subscriptions):
@@ -227,6 +253,7 @@ class Pipeline:
             tap.lane.watch()
             for track, count in tap.take_dropped().items():
                 self._report(PacketsDropped(tap.lane.name, track, count))
+                self._missed(track)
             if tap.detached:
                 self._unsubscribe(subscription)
 
@@ -406,19 +433,14 @@ class Pipeline:
         packet = ordered.packet
         video = flow.track.kind != "audio"
         ticks = 0 if video else packet_ticks(packet.payload)
-        if not packet.payload or not (ticks or video):
+        if not ticks and not video:
             flow.carried += ordered.lost
             return
         lost, flow.carried = flow.carried + ordered.lost, 0
         timestamp = ordered.timestamp = flow.unwrap.unwrap(packet.timestamp)
         arrival = packet.arrival - self._zero
-        if not video:
-            new = ordered.restarted
-            self._emit(
-                flow, flow.timeline.place(ordered, timestamp, ticks, arrival, lost=lost, restarted=new)
-            )
-        elif self._held is None:
-            self._emit(flow, [Placed(ordered, round(arrival * flow.timeline.rate), 0)])
+        new = ordered.restarted
+        self._emit(flow, flow.timeline.place(ordered, timestamp, ticks, arrival, lost=lost, restarted=new))
 
     def _emit(self, flow: _Flow, placed: Iterable[Placed[Ordered] | Gap]) -> None:
         rate, track = flow.timeline.rate, flow.track
@@ -430,17 +452,9 @@ class Pipeline:
                 continue
             if not flow.sinks:
                 continue
-            came = found.item.packet
-            packet = Packet(
-                track,
-                came.payload,
-                found.item.timestamp,
-                found.item.sequence,
-                found.start / rate,
-                found.duration,
-                came.arrival,
-                came.level,
-            )
+            packet = _packet(track, found, rate)
+            if flow.keys is not None and isinstance(packet, VideoPacket):
+                flow.keys.take(packet)
             for subscription in flow.sinks:
                 subscription.tap.put(packet)
 
@@ -462,7 +476,15 @@ class Pipeline:
         for subscription in flow.sinks:
             if subscription.decoded and subscription not in wanted:
                 subscription.tap.put(Cut(flow.track))
+        if flow.keys is not None and not set(wanted) <= set(flow.sinks):
+            flow.keys.lost()  # whoever comes later has seen nothing yet
         flow.sinks = wanted
+
+    def _missed(self, track: Track) -> None:
+        """A sink did not get all of a track."""
+        flow = self._flows.get((track.segment, track.mid, track.ssrc))
+        if flow is not None and flow.keys is not None:
+            flow.keys.lost()
 
     def _subscribe(self, subscription: Subscription) -> Subscription:
         self._subscriptions.append(subscription)
@@ -475,6 +497,15 @@ class Pipeline:
         for flow in self._flows.values():
             if subscription in flow.sinks:
                 flow.sinks = [s for s in flow.sinks if s is not subscription]
+
+
+def _packet(track: Track, placed: Placed[Ordered], rate: int) -> Packet:
+    """Make of what was placed what sinks take."""
+    came, at = placed.item.packet, placed.start / rate
+    plain = (track, came.payload, placed.item.timestamp, placed.item.sequence, at, placed.duration)
+    if isinstance(came, ReceivedVideo):
+        return VideoPacket(*plain, came.arrival, None, came.codec, came.marker)
+    return Packet(*plain, came.arrival, came.level)
 
 
 def _straggles(flow: _Flow, received: Received) -> bool:

@@ -364,6 +364,24 @@ def source_of(sender: RTCRtpSender) -> int:
     return found if isinstance(found, int) else 0
 
 
+def ask_ourselves(receiver: RTCRtpReceiver) -> Callable[[int], Awaitable[None]] | None:
+    """Take over the asking for key frames from a receiver of video, which does so without bounds.
+
+    Returns:
+        What sends a picture loss indication (RFC 4585 section 6.3.1) about a source; None if this version
+        cannot.
+    """
+    original: Callable[[int], Awaitable[None]] | None = _touch(receiver, "_send_rtcp_pli")
+    if original is None:
+        return None
+
+    async def nobody(media_ssrc: int) -> None:
+        """We know better what is missing."""
+
+    receiver._send_rtcp_pli = nobody  # type: ignore[method-assign]
+    return original
+
+
 def router(dtls: RTCDtlsTransport) -> Any:
     """Give the object that assigns packets to receivers; None if this version has none."""
     return _touch(dtls, "_rtp_router")

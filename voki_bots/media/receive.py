@@ -9,7 +9,7 @@ aiortc keeps RTCP, NACK and receiver reports.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket, unwrap_rtx
 
 from voki_bots.media import quirks
 from voki_bots.media.reception import Reception
-from voki_bots.media.rtp import Received, SenderReport, extension_elements, received
+from voki_bots.media.rtp import Received, ReceivedVideo, SenderReport, extension_elements, received
 from voki_bots.media.sdp import Codec, Section
 
 __all__ = ["Intake", "Received", "SenderReport", "TrackStatistics"]
@@ -136,6 +136,7 @@ class Intake:
         self._sources: dict[int, _Source] = {}
         self._routes: dict[int, _Route] = {}
         self._aside: set[int] = set()
+        self._askers: dict[RTCRtpReceiver, Callable[[int], Awaitable[None]]] = {}
         self._blocks: dict[bytes, tuple[str | None, int | None]] = {}
         self._numbers: dict[int, str] = {}
 
@@ -268,6 +269,11 @@ class Intake:
 
         return take
 
+    def asker(self, ssrc: int) -> Callable[[int], Awaitable[None]] | None:
+        """Give what sends a request for a key frame of a source (RFC 4585 section 6.3.1), if there is any."""
+        source = self._sources.get(ssrc)
+        return self._askers.get(source.receiver) if source is not None else None
+
     def statistics(self) -> list[TrackStatistics]:
         """Give the numbers of every source."""
         found = []
@@ -328,22 +334,26 @@ class Intake:
             packet = unwrap_rtx(packet, payload_type=apt, ssrc=original)
             codec = line.codecs[apt]
         level = packet.extensions.audio_level
-        self._deliver(
-            Received(
-                mid,
-                packet.ssrc,
-                line.kind,
-                packet.payload_type,
-                packet.sequence_number,
-                packet.timestamp,
-                bool(packet.marker),
-                # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
-                packet.payload if codec is not None else b"",
-                None if level is None else -level[1],
-                arrival,
-                codec.clock_rate if codec is not None else line.clock_rate,
-            )
+        came = (
+            mid,
+            packet.ssrc,
+            line.kind,
+            packet.payload_type,
+            packet.sequence_number,
+            packet.timestamp,
+            bool(packet.marker),
+            # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
+            packet.payload if codec is not None else b"",
+            None if level is None else -level[1],
+            arrival,
+            codec.clock_rate if codec is not None else line.clock_rate,
         )
+        if line.kind == "video":
+            picture = ReceivedVideo(*came)
+            picture.codec = codec.name.lower() if codec is not None else ""
+            self._deliver(picture)
+        else:
+            self._deliver(Received(*came))
 
     async def _handle_rtcp_packet(self, packet: Any) -> None:
         """RTCP goes to aiortc's own receivers."""
@@ -417,6 +427,8 @@ class Intake:
         # A recycled line leaves a ghost with the same mid behind; the last one is alive.
         receiver = receivers[-1]
         statistics = None
+        if line.kind == "video" and receiver not in self._askers and (ask := quirks.ask_ourselves(receiver)):
+            self._askers[receiver] = ask
         if line.kind == "audio":
             table = quirks.stream_statistics(receiver)
             statistics = table.setdefault(ssrc, Reception(line.clock_rate))

@@ -174,6 +174,11 @@ class Timeline(Generic[T]):
         return bool(self._waiting)
 
     @property
+    def settled(self) -> bool:
+        """Whether anything has found its place."""
+        return self._offset is not None
+
+    @property
     def offset(self) -> int:
         """Call time minus timestamp, in ticks, of what was placed last."""
         return self._offset or 0
@@ -202,6 +207,7 @@ class Timeline(Generic[T]):
         if self._held is None:
             return []
         out: list[Placed[T] | Gap] = []
+        self._waiting.clear()  # what could not be judged yet came while held, and is gone too
         cause, self._held = self._held, None
         self._gap(out, round(now * self.rate), cause)
         self._released = (self.cursor, cause)
@@ -281,6 +287,8 @@ class Timeline(Generic[T]):
             if start - position <= HOLD_SLACK_SECONDS * self.rate:
                 self._gap(out, start, cause)
             self._released = None
+        if start < self.cursor and not entry.duration:
+            start = self.cursor  # a picture has no duration, and is never dropped for being behind
         if start < self.cursor:
             if start + entry.duration <= self.cursor:
                 self.overlapped += 1

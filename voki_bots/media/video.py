@@ -60,10 +60,11 @@ class KeyRequests:
     One is wanted at the beginning and after every hole; it is asked for until it comes.
     """
 
-    __slots__ = ("_asked", "_tries", "wanted")
+    __slots__ = ("_asked", "_next", "_tries", "wanted")
 
     def __init__(self) -> None:
         self.wanted = True
+        self._next: int | None = None
         self._asked: float | None = None
         self._tries = 0
 
@@ -71,9 +72,12 @@ class KeyRequests:
         """Something is missing: what follows cannot be decoded without a key frame."""
         self.wanted = True
 
-    def came(self, codec: str, payload: bytes) -> None:
-        """Take a payload, in order."""
-        if self.wanted and payload and starts_key(codec, payload):
+    def take(self, packet: VideoPacket) -> None:
+        """Take what is handed on, in order; a hole in its numbers is a loss, whatever its cause."""
+        if packet.sequence != self._next and self._next is not None:
+            self.wanted = True
+        self._next = packet.sequence + 1
+        if self.wanted and packet.payload and starts_key(packet.codec, packet.payload):
             self.wanted, self._tries = False, 0
 
     def due(self, now: float) -> bool:
