@@ -90,8 +90,10 @@ if TYPE_CHECKING:
         VokiError,
     )
     from voki_bots.media.containers import OggOpusWriter
-    from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink
+    from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink, VideoPacket
+    from voki_bots.media.matroska import MatroskaWriter
     from voki_bots.media.prompts import Prompt
+    from voki_bots.media.video import EncodedFrame, FrameAssembler
 
 _HOMES = {
     "voki_bots.archive.options": ("FinishOptions",),
@@ -176,8 +178,10 @@ _HOMES = {
         "VokiError",
     ),
     "voki_bots.media.containers": ("OggOpusWriter",),
-    "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink"),
+    "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink", "VideoPacket"),
+    "voki_bots.media.matroska": ("MatroskaWriter",),
     "voki_bots.media.prompts": ("Prompt",),
+    "voki_bots.media.video": ("EncodedFrame", "FrameAssembler"),
 }
 """Where each public name lives."""
 
@@ -204,10 +208,12 @@ __all__ = [
     "ConsentGiven",
     "CustomerDequeued",
     "CustomerQueued",
+    "EncodedFrame",
     "FileWriteError",
     "Filter",
     "FinishOptions",
     "FinishPool",
+    "FrameAssembler",
     "FrameSink",
     "GapCause",
     "GapFound",
@@ -217,6 +223,7 @@ __all__ = [
     "Listening",
     "Log",
     "Login",
+    "MatroskaWriter",
     "MediaConnected",
     "MediaError",
     "MediaLost",
@@ -265,6 +272,7 @@ __all__ = [
     "TrackMeasured",
     "TrackStarted",
     "UtteranceHeard",
+    "VideoPacket",
     "VokiError",
 ]
 

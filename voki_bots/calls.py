@@ -172,8 +172,8 @@ class Attribution:
     Attributes:
         participant: None while unknown.
         confidence: 0.0 (unknown) to 1.0 (the platform said so).
-        why: ``msid``, ``clock``, ``activation``, ``elimination``, ``local``, ``mixed`` (one line may carry
-            everybody) or ``unknown``.
+        why: ``msid``, ``clock``, ``activation``, ``elimination``, ``stream`` (of a picture), ``local``,
+            ``mixed`` (one line may carry everybody) or ``unknown``.
     """
 
     participant: Participant | None = None

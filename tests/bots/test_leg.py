@@ -35,6 +35,7 @@ class Room:
 
     bot = "minutes"
     speaks = False
+    video = False
 
     def __init__(self) -> None:
         self.gate = Gate()

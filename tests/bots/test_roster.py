@@ -168,3 +168,23 @@ def test_somebody_who_comes_back_keeps_the_track_of_before() -> None:
     people.joined(CARL, 4.0)
     people.started(TWO, 4.5)
     assert [people.who(track).why for track in (ONE, TWO)] == ["activation", "activation"]
+
+
+def test_a_picture_is_whose_voice_is_in_its_stream() -> None:
+    """Audio and video of one stream are one participant's."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.started(ONE, 0.2, tokens=["s1", "a"])
+    people.joined(CARL, 9.0)
+    picture = Track(0, "5", 55, "video")
+    people.started(picture, 9.1, tokens=["s1", "v"])
+    assert people.who(picture) == Attribution(ALICE, 0.9, "stream")
+
+
+def test_a_picture_in_a_stream_of_its_own_is_nobodys() -> None:
+    """Who joined last need not be who turned a camera on."""
+    people = roster()
+    people.joined(ALICE, 0.0)
+    people.started(ONE, 0.2, tokens=["s1", "a"])
+    people.started(picture := Track(0, "5", 55, "video"), 0.3, tokens=["s2", "v"])
+    assert people.who(picture) == Attribution()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from voki_bots.calls import Track
 from voki_bots.media.frames import VideoPacket
 from voki_bots.media.matroska import MatroskaWriter
-from voki_bots.media.video import Assembler, EncodedFrame
+from voki_bots.media.video import EncodedFrame, FrameAssembler
 from voki_bots.sandbox.pictures import CLOCK_RATE, RATE, Camera, number_of
 
 TRACK = Track(0, "1", 7, "video")
@@ -34,7 +34,7 @@ def film(
 
 def assembled(packets: Iterable[VideoPacket]) -> list[EncodedFrame]:
     """Put frames together."""
-    assembler = Assembler()
+    assembler = FrameAssembler()
     return [frame for packet in packets for frame in assembler.push(packet)]
 
 

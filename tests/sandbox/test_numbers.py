@@ -4,8 +4,8 @@ import re
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
+from voki_bots.sandbox.connections import new_offer
 from voki_bots.sandbox.paths import close_connection
-from voki_bots.sandbox.sfu import new_offer
 
 
 def as_a_browser(text: str) -> str:

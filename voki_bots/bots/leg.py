@@ -69,6 +69,7 @@ class Room(Protocol):
     gate: Gate
     roster: Roster
     speaks: bool
+    video: bool
 
     def publish(self, event: CallEvent) -> None:
         """Record an event and tell everybody."""
@@ -116,7 +117,8 @@ class Leg:
         self._counted: tuple[int, float] | None = None
         self._speakers = 0
         self._mixer = Mixer(clock, self._refused) if room.speaks else None
-        self.pipeline = Pipeline(clock=clock, zero=zero, report=self._said)
+        self.pipeline = Pipeline(clock=clock, zero=zero, report=self._said, ask=self._ask)
+        self._peer: Peer | None = None
         self.dialler = Dialler(self, clock=clock, segment=segment)
 
     async def make_peer(self, segment: int, *, attempt: int = 0, rung: Rung = LADDER[0]) -> Peer:
@@ -125,12 +127,13 @@ class Leg:
         Each attempt takes the next TURN server; the first takes the one that worked, unless that died.
         """
         self._relay = self._relay_that_worked + attempt
-        return Peer(
+        self._peer = Peer(
             segment,
             ice_servers=tuple(await self._account.ice_servers(self._relay)),
             sending=rung.sending,
             loopback=self._account.credentials.loopback,
             relay_only=self._account.credentials.relay_only,
+            video=self._room.video,
             voice=self._mixer,
             on_packet=lambda received: self._packet(segment, received),
             on_sent=lambda sent: self.pipeline.push_local(segment, sent),
@@ -138,6 +141,7 @@ class Leg:
             path=self._account.credentials.receive_path,
             patience=PATIENCE,
         )
+        return self._peer
 
     async def say(self, prompt: Prompt) -> float:
         """Speak to everybody; resolves when the last sample was sent.
@@ -288,6 +292,10 @@ class Leg:
     def _packet(self, segment: int, received: Received) -> None:
         self._newest[segment, received.mid, received.ssrc] = received
         self.pipeline.push(segment, received)
+
+    def _ask(self, track: Track) -> None:
+        if self._peer is not None and self._peer.segment == track.segment:
+            self._peer.ask_for_key_frame(track.ssrc)
 
     def _said(self, event: CallEvent) -> None:
         self._room.publish(event)

@@ -261,6 +261,10 @@ class Plugin(Generic[S]):
         """Say what would keep this plugin from working, one sentence each, before anything connects."""
         return ()
 
+    def video(self) -> bool:
+        """Whether it takes pictures. Where no plugin of a bot does, the bot takes no video lines at all."""
+        return False
+
     def archive(self) -> Path | None:
         """Where this plugin wants calls to be kept, or None if it does not care.
 

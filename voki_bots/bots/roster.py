@@ -3,13 +3,14 @@
 The platform never says which participant a track carries (platform question Q18), so the answer is derived
 from evidence, in this order: the ids a session description carries; the RTP clock a track shares with one
 of an earlier segment; a track that starts right after somebody joined; and, where one person and one track
-are left, elimination. What none of these decides stays `unknown`: a role is never guessed. All of it is
-computed anew from the facts whenever a fact is added, so a later fact can also take an attribution back.
+are left, elimination. A picture belongs to whose voice is in the same stream. What none of these decides
+stays `unknown`: a role is never guessed. All of it is computed anew from the facts whenever a fact is added,
+so a later fact can also take an attribution back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from voki_bots.calls import Attribution, Call, Participant, Role, Track
@@ -24,6 +25,9 @@ EARLY = 0.5
 CLOCK_TOLERANCE = 1.0
 """Seconds by which a track's RTP clock may miss the prediction from an earlier segment. Publishers choose
 random 32-bit offsets (RFC 3550 section 5.1), so a match by chance has odds of about 1 in 45,000."""
+
+_RATES = {"video": 90_000}
+"""RTP ticks per second where they are not those of Opus (RFC 7741 section 4.1, RFC 6184 section 8.2.1)."""
 
 _MIN_TOKEN = 3  # shorter names would match inside random stream ids
 
@@ -234,16 +238,15 @@ class Roster:
             line.attribution = Attribution()
         # Segment by segment: what is known of one tells of the next, by the RTP clock.
         for segment in sorted({track.segment for track in self._lines}):
-            for rule in (self._by_token, self._by_clock):
-                for line in self._nameless(segment):
-                    line.attribution = rule(line)
+            self._apply(segment, self._by_token, self._by_clock)
             if segment in self._mixed:
-                for line in self._nameless(segment):
+                for line in self._nameless(segment, "audio"):
                     line.attribution = Attribution(why="mixed")
                 continue
             self._by_activation(segment)
-            for line in self._nameless(segment):
-                line.attribution = self._by_elimination(line)
+            self._apply(segment, self._by_elimination, kind="audio")
+            # A camera may be turned on at any time, and one person may show two pictures.
+            self._apply(segment, self._by_stream, kind="video")
         for line in self._lines.values():
             self._show_presence(line.attribution)
         return {
@@ -252,6 +255,11 @@ class Roster:
             if line.attribution != before[track]
             and (line.attribution.participant or before[track].participant)
         }
+
+    def _apply(self, segment: int, *rules: Callable[[_Line], Attribution], kind: str | None = None) -> None:
+        for rule in rules:
+            for line in self._nameless(segment, kind):
+                line.attribution = rule(line)
 
     def _show_presence(self, attribution: Attribution) -> None:
         if attribution.participant and (person := self._people.get(attribution.participant.id)):
@@ -275,31 +283,42 @@ class Roster:
             and other.track.kind == line.track.kind
             and other.attribution.participant is not None
             and other.last is not None
-            and _same_clock(other.last, line.clock)
+            and _same_clock(other.last, line.clock, _RATES.get(line.track.kind, SAMPLE_RATE))
         }
         return Attribution(hits.pop(), 0.95, "clock") if len(hits) == 1 else Attribution()
 
+    def _by_stream(self, line: _Line) -> Attribution:
+        """What belongs to one stream belongs to one participant (RFC 8830): a picture to its voice."""
+        hits = {
+            other.attribution.participant
+            for other in self._lines.values()
+            if other.track.segment == line.track.segment
+            and other.track.kind != line.track.kind
+            and other.attribution.participant is not None
+            and other.tokens[:1] == line.tokens[:1] != ()
+        }
+        return Attribution(hits.pop(), 0.9, "stream") if len(hits) == 1 else Attribution()
+
     def _by_activation(self, segment: int) -> None:
-        """Match tracks with those who joined just before, as far as only one matching is possible."""
-        groups: dict[str, dict[Track, list[tuple[str, float]]]] = {}
-        for line in self._nameless(segment):
+        """Match voices with those who joined just before, as far as only one matching is possible."""
+        candidates: dict[Track, list[tuple[str, float]]] = {}
+        for line in self._nameless(segment, "audio"):
             # Somebody who left and came back is two arrivals, and each may have a track.
             arrivals = [
                 (p.participant.id, at)
                 for p in self._free(line)
                 if p.announced and (at := _just_before(p, line.started)) is not None
             ]
-            groups.setdefault(line.track.kind, {})[line.track] = arrivals
-        for candidates in groups.values():
-            while sure := {track: found[0] for track, found in candidates.items() if len(found) == 1}:
-                claimed = list(sure.values())
-                for track, arrival in sure.items():
-                    if claimed.count(arrival) == 1:
-                        person = self._people[arrival[0]].participant
-                        self._lines[track].attribution = Attribution(person, 0.8, "activation")
-                    del candidates[track]
-                for track, found in candidates.items():
-                    candidates[track] = [one for one in found if one not in claimed]
+            candidates[line.track] = arrivals
+        while sure := {track: found[0] for track, found in candidates.items() if len(found) == 1}:
+            claimed = list(sure.values())
+            for track, arrival in sure.items():
+                if claimed.count(arrival) == 1:
+                    person = self._people[arrival[0]].participant
+                    self._lines[track].attribution = Attribution(person, 0.8, "activation")
+                del candidates[track]
+            for track, found in candidates.items():
+                candidates[track] = [one for one in found if one not in claimed]
 
     def _by_elimination(self, line: _Line) -> Attribution:
         free = [p for p in self._free(line) if p.left is None]
@@ -308,11 +327,13 @@ class Roster:
             return Attribution()
         return Attribution(free[0].participant, 0.6, "elimination")
 
-    def _nameless(self, segment: int) -> list[_Line]:
+    def _nameless(self, segment: int, kind: str | None = None) -> list[_Line]:
         return [
             line
             for line in self._lines.values()
-            if line.track.segment == segment and line.attribution.participant is None
+            if line.track.segment == segment
+            and kind in (None, line.track.kind)
+            and line.attribution.participant is None
         ]
 
     def _peers(self, line: _Line) -> Iterable[_Line]:
@@ -346,11 +367,11 @@ def _names(participant: Participant, token: str) -> bool:
     return len(wanted) >= _MIN_TOKEN and wanted in given
 
 
-def _same_clock(last: tuple[int, float], first: tuple[int, float]) -> bool:
-    """Whether two (RTP timestamp, call time) pairs lie on one 48 kHz clock, modulo 2**32."""
-    expected = last[0] + round((first[1] - last[1]) * SAMPLE_RATE)
+def _same_clock(last: tuple[int, float], first: tuple[int, float], rate: int) -> bool:
+    """Whether two (RTP timestamp, call time) pairs lie on one clock of this rate, modulo 2**32."""
+    expected = last[0] + round((first[1] - last[1]) * rate)
     delta = (first[0] - expected + 2**31) % 2**32 - 2**31
-    return abs(delta) <= CLOCK_TOLERANCE * SAMPLE_RATE
+    return abs(delta) <= CLOCK_TOLERANCE * rate
 
 
 def _just_before(person: _Person, at: float) -> float | None:

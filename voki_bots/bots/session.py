@@ -153,6 +153,7 @@ class CallSession:
         self.bus = Bus()
         self.gate = Gate(announces=speaks)
         self.speaks = speaks
+        self.video = any(plugin.video() for plugin in plugins)
         self.roster = Roster(call, "")
         self._account = account
         self._plugins = plugins

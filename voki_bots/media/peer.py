@@ -169,7 +169,7 @@ class Peer:
 
         Args:
             audio_lines: Lines of audio that there shall be at least.
-            video_lines: Lines of video that there shall be at least.
+            video_lines: Lines of video that there shall be at least; one, if video is to be received.
             spare: Lines of audio to receive on, beside those that there are.
 
         Raises:
@@ -179,7 +179,7 @@ class Peer:
         since = self._clock()
         try:
             have = [t.kind for t in self._pc.getTransceivers()]
-            for kind, count in (("audio", audio_lines), ("video", video_lines)):
+            for kind, count in (("audio", audio_lines), ("video", max(video_lines, self._video))):
                 for n in range(have.count(kind), count):
                     self._add_line(kind, sending=self._sending and kind == "audio" and n == 0)
             for _ in range(spare):

@@ -102,7 +102,7 @@ class _Parts(Protocol):
         """Give the frame, if it is one."""
 
 
-class Assembler:
+class FrameAssembler:
     """Puts the frames of one track together from its packets, which come in order.
 
     A frame with a hole is left out, and so is everything after it up to the next key frame: what refers to a

@@ -57,7 +57,11 @@ class Mixture:
         tasks: Where it runs.
     """
 
-    user_id = "mix"
+    user_id = key = "mix"
+    codec = "opus"
+
+    def wants_key(self) -> None:
+        """Sound has no key frames."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks

@@ -15,10 +15,12 @@ from aiortc.rtp import RtpPacket
 
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
 from .accounts import User
+from .connections import new_connection, only, take_packets
 from .ogg import write_packets
 from .paths import close_connection, gather_on
+from .pictures import CLOCK_RATE, RATE, Camera
 from .script import PersonScript
-from .sfu import Say, new_connection, take_packets
+from .sfu import Say
 from .streams import OutgoingStream
 from .tasks import Tasks
 
@@ -66,6 +68,8 @@ class Person:
     Attributes:
         sent: (RTP timestamp relative to the first packet, payload) of every packet that was sent.
         first_packet_at: Unix seconds of the first packet, and the same moment on the monotonic clock.
+        colour: What the picture of this person's camera is filled with.
+        key_requests: How often somebody asked for a key frame of it.
         heard: By (mid, ssrc), what arrived.
     """
 
@@ -93,6 +97,7 @@ class Person:
         self.leaving = asyncio.Event()
         self._door = door
         self._packets = script.packets(speaker)
+        self.colour = script.colour(speaker)
         self._addresses = addresses
         self._wall = wall
         self._tasks = tasks
@@ -100,6 +105,9 @@ class Person:
         self._events: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self._pc = new_connection(addresses)
         self._stream: OutgoingStream | None = None
+        self._film_stream: OutgoingStream | None = None
+        self._key_wanted = True
+        self.key_requests = 0
         self._hooked: set[int] = set()
         self._errands: list[asyncio.Task[Any]] = []
 
@@ -119,6 +127,13 @@ class Person:
         self._stream = OutgoingStream(
             transceiver.sender, wall=self._wall, tasks=self._tasks, choose=self._choose
         )
+        if (codec := self.script.camera) is not None:
+            line = self._pc.addTransceiver("video", direction="sendonly")
+            line.setCodecPreferences(only(codec))
+            self._film_stream = OutgoingStream(
+                line.sender, wall=self._wall, tasks=self._tasks, choose=self._choose, codec=codec
+            )
+            self._film_stream.on_key_request = self._asked_for_key
         self._door.enter(self.user, self._hear, self)
         self._errands.append(self._tasks.start(self._negotiate(), f"signalling of {self.user.name}"))
         if not self._door.server_offers:
@@ -130,6 +145,9 @@ class Person:
         await asyncio.wait_for(self._stream.started.wait(), CONNECT_TIMEOUT)
         self.connected.set()
         self._errands.append(self._tasks.start(self._speak(), f"voice of {self.user.name}"))
+        if self._film_stream is not None:
+            filming = self._film(self._film_stream, str(self.script.camera))
+            self._errands.append(self._tasks.start(filming, f"camera of {self.user.name}"))
 
     async def attend(self) -> None:
         """Stay until told or scripted to leave, then leave."""
@@ -145,8 +163,9 @@ class Person:
         self.left_at = self._wall()
         if self.joined_at is not None:
             self._door.leave(self.user.user_id, self)
-        if self._stream is not None:
-            self._stream.close()
+        for stream in (self._stream, self._film_stream):
+            if stream is not None:
+                stream.close()
         for errand in self._errands:
             errand.cancel()
         await close_connection(self._pc)
@@ -211,6 +230,28 @@ class Person:
                     self.first_packet_at = now
                     offset = timestamp
                 self.sent.append((timestamp - offset, payload))
+
+    def _asked_for_key(self) -> None:
+        self._key_wanted = True
+        self.key_requests += 1
+
+    async def _film(self, stream: OutgoingStream, codec: str) -> None:
+        """Send frame after frame, a key frame only at the beginning and when it is asked for."""
+        await stream.started.wait()
+        camera = Camera(codec, self.colour)
+        loop = asyncio.get_running_loop()
+        origin = self._choose.randrange(1 << 31)
+        sequence = self._choose.randrange(1 << 15)
+        start = loop.time()
+        while self.left_at is None:
+            await asyncio.sleep(max(0.0, start + camera.number / RATE - loop.time()))
+            timestamp = origin + camera.number * CLOCK_RATE // RATE
+            key, self._key_wanted = self._key_wanted, False
+            payloads = camera.shoot(key=key)
+            for index, payload in enumerate(payloads):
+                last = index == len(payloads) - 1
+                if await stream.write(sequence & 0xFFFF, timestamp, payload, marker=int(last)):
+                    sequence += 1
 
     def sent_file(self) -> bytes:
         """Return everything this person sent, as Ogg/Opus; its first sample is the first one sent."""

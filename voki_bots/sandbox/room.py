@@ -16,7 +16,7 @@ from .options import SandboxOptions, Switches
 from .people import Person
 from .script import PersonScript
 from .sfu import Leg, Say
-from .streams import Publisher
+from .streams import Picture, Publisher, picture_key
 from .tasks import Tasks
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +48,26 @@ class Member:
     def user_id(self) -> str:
         """Who it is."""
         return self.user.user_id
+
+    @property
+    def key(self) -> str:
+        """What this voice is told by."""
+        return self.user_id
+
+    @property
+    def codec(self) -> str:
+        """Voices are Opus."""
+        return "opus"
+
+    def wants_key(self) -> None:
+        """Sound has no key frames."""
+
+    def picture(self) -> Picture | None:
+        """What this member's camera shows, if it does."""
+        leg = self.leg
+        if leg is None or leg.showing is None:
+            return None
+        return Picture(self.user_id, leg.showing, leg.ask_for_key_frame)
 
 
 @dataclass(slots=True)
@@ -210,7 +230,7 @@ class Room:
                 say=lambda event, payload: member.say(event, payload),
                 audible=lambda: self.audible(member),
                 published=self._sync_all,
-                forward=lambda packet, anchor: self._forward(member, packet, anchor),
+                forward=lambda *packet: self._forward(member, *packet),
                 connected=lambda: self._connected(member),
                 switches=self.switches,
                 addresses=self._addresses,
@@ -229,23 +249,25 @@ class Room:
     # ------------------------------------------------------------ routing
 
     def audible(self, listener: Member) -> list[Publisher]:
-        """Whom `listener` hears: everybody who publishes, in the order of their coming."""
+        """Whom `listener` hears, and sees: everybody who publishes, in the order of their coming."""
         publishing = [
             m for m in self.members.values() if m is not listener and m.leg is not None and m.leg.publishing
         ]
         if not (self.switches.mixed_only and listener.bot and publishing):
-            return list(publishing)
+            return [*publishing, *(picture for m in publishing if (picture := m.picture()) is not None)]
         if listener.mixture is None:
             listener.mixture = Mixture(self._tasks)
         listener.mixture.start(lambda packet: self._leg(listener).write(Mixture.user_id, packet, None))
         return [listener.mixture]
 
-    async def _forward(self, source: Member, packet: Any, anchor: tuple[int, int] | None) -> None:
+    async def _forward(self, source: Member, packet: Any, kind: str, anchor: tuple[int, int] | None) -> None:
+        key = source.user_id if kind == "audio" else picture_key(source.user_id)
         for member in list(self.members.values()):
             if member is not source and member.mixture is not None:
-                member.mixture.feed(source.user_id, packet)
+                if kind == "audio":
+                    member.mixture.feed(source.user_id, packet)
             elif member is not source and member.leg is not None:
-                await member.leg.write(source.user_id, packet, anchor)
+                await member.leg.write(key, packet, anchor)
 
     def _sync_all(self) -> None:
         for member in self.members.values():

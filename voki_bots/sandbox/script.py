@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigurationError
 from . import voices
+from .pictures import CODECS, COLOURS
 
 PERSON_ROLES = ("attendant", "customer", "supervisor", "manager")
 
@@ -23,6 +24,7 @@ class PersonScript:
         joins: ``now``, ``after_bot`` (once a bot's media is up), or seconds after the call was made.
         leaves: Seconds between this person's media being up and the leaving, or None to stay.
         listens: Keep the packets received, not only their count.
+        camera: The codec of the picture that this person shows, ``vp8`` or ``h264``; None shows nothing.
     """
 
     name: str
@@ -32,6 +34,7 @@ class PersonScript:
     joins: str | float = "now"
     leaves: float | None = None
     listens: bool = False
+    camera: str | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, object]) -> PersonScript:
@@ -40,7 +43,7 @@ class PersonScript:
         Raises:
             ConfigurationError: A field is missing, unknown or of the wrong type.
         """
-        unknown = set(body) - {"name", "role", "speech", "tone", "joins", "leaves", "listens"}
+        unknown = set(body) - {"name", "role", "speech", "tone", "joins", "leaves", "listens", "camera"}
         if unknown:
             raise ConfigurationError(f"a person has no field {min(unknown)!r}", path=min(unknown))
         speech, tone, joins, leaves = (body.get(k) for k in ("speech", "tone", "joins", "leaves"))
@@ -53,6 +56,8 @@ class PersonScript:
             raise ConfigurationError("speech is a language or a list of asset names", path="speech")
         if not (tone is None or (isinstance(tone, int) and 50 <= tone <= 8_000)):
             raise ConfigurationError("tone is a whole number of hertz, 50 to 8000", path="tone")
+        if (camera := body.get("camera")) not in (None, *CODECS):
+            raise ConfigurationError(f"a camera is one of {', '.join(CODECS)}, or null", path="camera")
         if joins is None:
             joins = "now"
         if joins not in ("now", "after_bot") and not _is_seconds(joins):
@@ -67,7 +72,13 @@ class PersonScript:
             joins=joins if isinstance(joins, str) else _seconds(joins),
             leaves=None if leaves is None else _seconds(leaves),
             listens=bool(body.get("listens", False)),
+            camera=None if camera is None else str(camera),
         )
+
+    @staticmethod
+    def colour(speaker: int) -> str:
+        """Say what the how-many-th person's picture is filled with."""
+        return list(COLOURS)[speaker % len(COLOURS)]
 
     def packets(self, speaker: int) -> Iterator[bytes]:
         """Return what this person says: Opus payloads of 20 ms, for ever.

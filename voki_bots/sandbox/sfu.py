@@ -13,15 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-from aiortc.rtcconfiguration import RTCBundlePolicy
-from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtcpSrPacket, RtpPacket
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import candidate_from_sdp
 
-from ..units import SAMPLE_RATE
-from .certificates import accept_rsa, use_rsa_certificate
-from .numbers import keep_numbers, numbers
+from .connections import kind_of, new_connection, new_offer, offered, only, take_packets
 from .options import Switches
 from .paths import close_connection, fall_silent, gather_on
 from .sdp import (
@@ -40,45 +36,9 @@ from .tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
-_OPUS = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.mimeType.lower() == "audio/opus"]
-
 _PATIENCE = 10.0  # seconds that an ex_webrtc offerer waits for the end of candidates before it nominates
 
 Say = Callable[[str, dict[str, object]], None]
-
-
-def new_connection(addresses: Sequence[str], *, rsa: bool = False) -> RTCPeerConnection:
-    """Return a bundled RTCPeerConnection without any ICE server, with an RSA certificate if wanted."""
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-    accept_rsa(pc)
-    if rsa:
-        use_rsa_certificate(pc)
-    return pc
-
-
-async def new_offer(pc: RTCPeerConnection) -> RTCSessionDescription:
-    """Make an offer, the first or a later one."""
-    known = numbers(pc)
-    offer = await pc.createOffer()
-    described = SessionDescription.parse(offer.sdp)
-    keep_numbers(pc, known, described)
-    return RTCSessionDescription(str(described), "offer") if known else offer
-
-
-def take_packets(receiver: Any, take: Callable[[RtpPacket], Any]) -> None:
-    """Hand each RTP packet of `receiver` to the coroutine function `take` instead of decoding it.
-
-    Receiver reports stay right, for the far end sees that its packets arrive.
-    """
-    streams = receiver._RTCRtpReceiver__remote_streams
-
-    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
-        if packet.ssrc not in streams:
-            streams[packet.ssrc] = StreamStatistics(SAMPLE_RATE)
-        streams[packet.ssrc].add(packet)
-        await take(packet)
-
-    receiver._handle_rtp_packet = handle
 
 
 class Leg:
@@ -91,8 +51,8 @@ class Leg:
         say: Sends an event to the participant's signalling.
         audible: Whom this participant shall hear now, in order of their coming.
         published: Called when this leg began to publish, or stopped.
-        forward: Coroutine function that takes each packet this participant sent, with the (NTP, RTP)
-            mapping of its latest sender report, if any.
+        forward: Coroutine function that takes each packet this participant sent, with its kind and the
+            (NTP, RTP) mapping of its latest sender report, if any.
     """
 
     def __init__(
@@ -102,7 +62,7 @@ class Leg:
         say: Say,
         audible: Callable[[], list[Publisher]],
         published: Callable[[], None],
-        forward: Callable[[RtpPacket, tuple[int, int] | None], Any],
+        forward: Callable[[RtpPacket, str, tuple[int, int] | None], Any],
         connected: Callable[[], None],
         switches: Switches,
         addresses: Sequence[str],
@@ -117,6 +77,7 @@ class Leg:
         self.switches = switches
         self.forwards: dict[str, Forward] = {}
         self.publishing = False
+        self.showing: str | None = None
         self.dead = False
         self.frozen = False
         self.lose = switches.lose
@@ -144,7 +105,8 @@ class Leg:
         self._aliases: dict[str, str] = {}
         self._held: list[str] | None = None
         self._crossed = False
-        self._anchor: tuple[int, int] | None = None
+        self._anchors: dict[str, tuple[int, int]] = {}
+        self._seen: int | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -163,7 +125,7 @@ class Leg:
             if self._over:
                 return
             pc = self._renew()
-            pc.addTransceiver("audio", direction="recvonly").setCodecPreferences(_OPUS)
+            pc.addTransceiver("audio", direction="recvonly").setCodecPreferences(only("opus"))
             await self._offer_changes(force=True)
 
     async def offer(self, sdp: str) -> None:
@@ -286,7 +248,7 @@ class Leg:
         wanted, gone = self._audible(), self._drop_gone()
         if self.switches.video and not any(t.kind == "video" for t in pc.getTransceivers()):
             pc.addTransceiver("video", direction="sendonly")
-        new = [p for p in wanted if p.user_id not in self.forwards]
+        new = [p for p in wanted if p.key not in self.forwards]
         for publisher in new:
             self._add_line(publisher)
         if not (gone or new or force):
@@ -304,7 +266,7 @@ class Leg:
                 await self._offer_changes(force=True)
 
     def _drop_gone(self) -> list[str]:
-        keep = {p.user_id for p in self._audible()}
+        keep = {p.key for p in self._audible()}
         gone = [key for key in self.forwards if key not in keep]
         for key in gone:
             self._silence(self.forwards.pop(key))
@@ -320,23 +282,26 @@ class Leg:
 
     def _add_line(self, publisher: Publisher) -> None:
         assert self._pc is not None
-        if self._free:
-            transceiver, stream = self._free.pop(0)
+        kind = kind_of(publisher.codec)
+        if free := [pair for pair in self._free if pair[0].kind == kind]:
+            transceiver, stream = free[0]
+            self._free.remove(free[0])
             transceiver.direction = "sendonly"
             # The line keeps its place and gets a new name: one that no line of this connection ever had.
             alias = self._aliases[str(transceiver.mid)] = str(100 + len(self._aliases) + self.offers_sent)
             stream.renew(self._choose.randrange(1 << 32), alias)
             self._assign(publisher, transceiver, stream, self._choose.randrange(0x4000))
             return
-        if self.switches.reuse_lines and self._idle:
-            transceiver, stream, last = self._idle.pop(0)
+        if self.switches.reuse_lines and (idle := [each for each in self._idle if each[0].kind == kind]):
+            transceiver, stream, last = idle[0]
+            self._idle.remove(idle[0])
             transceiver.direction = "sendrecv" if transceiver.direction == "recvonly" else "sendonly"
             if self.switches.new_ssrc:
                 stream.renew(self._choose.randrange(1 << 32))
             self._assign(publisher, transceiver, stream, last)
             return
-        transceiver = self._pc.addTransceiver("audio", direction="sendonly")
-        transceiver.setCodecPreferences(_OPUS)
+        transceiver = self._pc.addTransceiver(kind, direction="sendonly")
+        transceiver.setCodecPreferences(offered(kind))
         self._assign(publisher, transceiver, None, self._choose.randrange(0x4000))
 
     def _assign(
@@ -344,11 +309,18 @@ class Leg:
     ) -> None:
         if stream is None:
             stream = OutgoingStream(
-                transceiver.sender, wall=self._wall, tasks=self._tasks, choose=self._choose
+                transceiver.sender,
+                wall=self._wall,
+                tasks=self._tasks,
+                choose=self._choose,
+                codec=publisher.codec,
             )
+        stream.on_key_request = publisher.wants_key
+        # Voice and picture of somebody are one stream (RFC 8830).
+        beside = next((f for f in self.forwards.values() if f.source.user_id == publisher.user_id), None)
         name = publisher.user_id if self.switches.msid_user_ids else self._random_name()
-        label = Stream(name, self._random_name())
-        self.forwards[publisher.user_id] = Forward(publisher, transceiver, stream, label, last=last)
+        label = Stream(beside.label.stream if beside else name, self._random_name())
+        self.forwards[publisher.key] = Forward(publisher, transceiver, stream, label, last=last)
 
     def _random_name(self) -> str:
         return "".join(self._choose.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=32))
@@ -358,40 +330,54 @@ class Leg:
         assert self._pc is not None
         self._hook()
         used = {id(f.transceiver) for f in self.forwards.values()}
-        waiting = [p for p in self._audible() if p.user_id not in self.forwards]
+        waiting = [p for p in self._audible() if p.key not in self.forwards]
         own_line = self.switches.own_line and not self.forwards
         for transceiver in self._pc.getTransceivers():
             if id(transceiver) in used or transceiver._offerDirection is None:
                 continue
-            takes = transceiver._offerDirection in ("recvonly", "sendrecv") and transceiver.kind == "audio"
-            gives = transceiver._offerDirection in ("sendonly", "sendrecv") and transceiver.kind == "audio"
-            if transceiver.kind == "audio":
-                transceiver.setCodecPreferences(_OPUS)
+            takes = transceiver._offerDirection in ("recvonly", "sendrecv")
+            gives = transceiver._offerDirection in ("sendonly", "sendrecv")
+            if transceiver.kind == "video":
+                self._place_picture(transceiver, takes, gives, waiting)
+                continue
+            transceiver.setCodecPreferences(only("opus"))
             if gives and self.bot and self.switches.insists_on_sending and not takes:
                 transceiver.direction = "inactive"
                 continue
             own_line = own_line or self.switches.client_offers
-            if gives and own_line and waiting:
+            voice = next((p for p in waiting if p.codec == "opus"), None)
+            if gives and own_line and voice is not None:
                 own_line = False
                 transceiver.direction = "sendrecv" if takes else "sendonly"
-                self._assign(waiting.pop(0), transceiver, None, self._choose.randrange(0x4000))
+                waiting.remove(voice)
+                self._assign(voice, transceiver, None, self._choose.randrange(0x4000))
             else:
                 transceiver.direction = "recvonly" if takes else "inactive"
+
+    def _place_picture(self, transceiver: Any, takes: bool, gives: bool, waiting: list[Publisher]) -> None:
+        picture = next((p for p in waiting if p.codec != "opus"), None)
+        if takes or not gives or picture is None:
+            transceiver.direction = "recvonly" if takes and not self.bot else "inactive"
+            return
+        waiting.remove(picture)
+        transceiver.direction = "sendonly"
+        transceiver.setCodecPreferences(only(picture.codec))
+        self._assign(picture, transceiver, None, self._choose.randrange(0x4000))
 
     def _hook(self) -> None:
         assert self._pc is not None
         for transceiver in self._pc.getTransceivers():
             if id(transceiver) not in self._hooked:
                 self._hooked.add(id(transceiver))
-                take_packets(transceiver.receiver, self._take)
-                self._listen_to_reports(transceiver.receiver)
+                take_packets(transceiver.receiver, self._taker(transceiver.kind))
+                self._listen_to_reports(transceiver.receiver, transceiver.kind)
 
-    def _listen_to_reports(self, receiver: Any) -> None:
+    def _listen_to_reports(self, receiver: Any, kind: str) -> None:
         original = receiver._handle_rtcp_packet
 
         async def handle(packet: Any) -> None:
             if isinstance(packet, RtcpSrPacket):
-                self._anchor = (packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp)
+                self._anchors[kind] = (packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp)
             await original(packet)
 
         receiver._handle_rtcp_packet = handle
@@ -413,20 +399,36 @@ class Leg:
             t.kind == "audio" and t.currentDirection in ("recvonly", "sendrecv")
             for t in self._pc.getTransceivers()
         )
-        if taking != self.publishing:
-            self.publishing = taking
+        shown = [t for t in self._pc.getTransceivers() if t.kind == "video" and t._codecs]
+        mimes = [t._codecs[0].mimeType.lower() for t in shown if t.currentDirection == "recvonly"]
+        showing = mimes[0].removeprefix("video/") if mimes else None
+        if (taking, showing) != (self.publishing, self.showing):
+            self.publishing, self.showing = taking, showing
             self._published()
 
     # ------------------------------------------------------------ media
 
-    async def _take(self, packet: RtpPacket) -> None:
-        if self.dead:
-            return
-        self.received += 1
-        await self._forward(packet, self._anchor)
+    def _taker(self, kind: str) -> Callable[[RtpPacket], Any]:
+        async def take(packet: RtpPacket) -> None:
+            if self.dead:
+                return
+            if kind == "audio":
+                self.received += 1
+            else:
+                self._seen = packet.ssrc
+            await self._forward(packet, kind, self._anchors.get(kind))
+
+        return take
+
+    def ask_for_key_frame(self) -> None:
+        """Pass a listener's request on to this publisher."""
+        for transceiver in self._pc.getTransceivers() if self._pc is not None and not self.dead else ():
+            if transceiver.kind == "video" and self._seen is not None:
+                asking = transceiver.receiver._send_rtcp_pli(self._seen)
+                self._tasks.start(asking, f"key request to {self.name}")
 
     async def write(self, source: str, packet: RtpPacket, anchor: tuple[int, int] | None) -> None:
-        """Forward a packet of `source` (a user id) to this participant, if there is a line for it."""
+        """Forward a packet of `source` (a publisher's key) to this participant, if there is a line for it."""
         forward = self.forwards.get(source)
         if forward is None or self.dead or self.frozen:
             return
@@ -471,7 +473,8 @@ class Leg:
         self._held = None
         self._ufrag = None
         self._hooked.clear()
-        self._anchor = None
+        self._anchors.clear()
+        self._seen = None
         return pc
 
     def kill(self, *, close: bool = False) -> None:

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aiortc.rtp import RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket
+
 from ..units import SAMPLE_RATE
+from .pictures import CLOCK_RATE
 from .sdp import Stream
 from .tasks import Tasks
 
@@ -63,22 +66,43 @@ def sender_report(ssrc: int, ntp: int, timestamp: int, packets: int, octets: int
     return report + struct.pack("!BBH", 0x81, 202, len(source) // 4) + source
 
 
+def _nobody() -> None:
+    """Take a request that nobody answers."""
+
+
 class OutgoingStream:
     """What is written on one sender: RTP as it is handed in, and sender reports about once a second.
 
     aiortc's own sending tasks are not started: they would number and time the packets by themselves.
+
+    Args:
+        sender: Whose transport is used.
+        wall: Unix time in seconds.
+        tasks: Where reports are sent from.
+        choose: Randomness.
+        codec: Name of the codec, in small letters.
 
     Attributes:
         mid: What the line is called towards the far end, if not as aiortc calls it.
         started: Set once DTLS is up and the line was negotiated.
         packets: RTP packets that were sent.
         reports_received: Receiver reports of the far end about this stream.
+        on_key_request: Called when the far end asks for a key frame.
     """
 
     def __init__(
-        self, sender: Any, *, wall: Callable[[], float], tasks: Tasks, choose: random.Random
+        self,
+        sender: Any,
+        *,
+        wall: Callable[[], float],
+        tasks: Tasks,
+        choose: random.Random,
+        codec: str = "opus",
     ) -> None:
         self.sender = sender
+        self._mime = f"{'audio' if codec == 'opus' else 'video'}/{codec}"
+        self._rate = SAMPLE_RATE if codec == "opus" else CLOCK_RATE
+        self.on_key_request: Callable[[], None] = _nobody
         self.started = asyncio.Event()
         self.packets = 0
         self.mid: str | None = None
@@ -98,15 +122,15 @@ class OutgoingStream:
 
     async def _start(self, parameters: Any) -> None:
         # aiortc calls this once the transport is connected, and again after each negotiation
-        opus = next((c for c in parameters.codecs if c.mimeType.lower() == "audio/opus"), None)
-        if opus is None:
+        codec = next((c for c in parameters.codecs if c.mimeType.lower() == self._mime), None)
+        if codec is None:
             return
         numbers = {e.uri: e.id for e in parameters.headerExtensions}
         if _MID_URI in numbers:
             self._mid_extension = extension(numbers[_MID_URI], (self.mid or str(parameters.muxId)).encode())
         self._level_number = numbers.get(_LEVEL_URI)
         self.sender.transport._register_rtp_sender(self.sender, parameters)
-        self._payload_type = opus.payloadType
+        self._payload_type = codec.payloadType
         self.started.set()
         if self._reporting is None:
             self._reporting = self._tasks.start(self._report(), "sender reports")
@@ -184,7 +208,7 @@ class OutgoingStream:
         if self._last is None:
             return None
         now = self._wall()
-        return to_ntp(now), self._last[1] + round((now - self._last[0]) * SAMPLE_RATE)
+        return to_ntp(now), self._last[1] + round((now - self._last[0]) * self._rate)
 
     async def _report(self) -> None:
         while True:
@@ -200,6 +224,9 @@ class OutgoingStream:
         for report in getattr(packet, "reports", ()):
             if report.ssrc == self.sender._ssrc:
                 self.reports_received += 1
+        asks = isinstance(packet, RtcpPsfbPacket) and packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
+        if asks and packet.media_ssrc == self.sender._ssrc:
+            self.on_key_request()
 
     def close(self) -> None:
         """Stop reporting; the sender itself ends with its connection."""
@@ -212,17 +239,54 @@ class OutgoingStream:
 
 
 class Publisher(Protocol):
-    """Somebody whose audio can be forwarded."""
+    """Somebody whose audio can be forwarded, or whose picture."""
 
     @property
     def user_id(self) -> str:
         """Who it is."""
         ...
 
+    @property
+    def key(self) -> str:
+        """What it is told by: somebody's audio and picture are two."""
+        ...
+
+    @property
+    def codec(self) -> str:
+        """What is forwarded."""
+        ...
+
+    def wants_key(self) -> None:
+        """A listener asks for a key frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Somebody's camera."""
+
+    user_id: str
+    codec: str
+    ask: Callable[[], None]
+
+    @property
+    def key(self) -> str:
+        """What it is told by."""
+        return picture_key(self.user_id)
+
+    def wants_key(self) -> None:
+        """A listener asks for a key frame."""
+        self.ask()
+
+
+def picture_key(user_id: str) -> str:
+    """What somebody's picture is told by."""
+    return f"{user_id}/picture"
+
 
 @dataclass(slots=True)
 class Forward:
-    """One publisher's audio on one line of one listener."""
+    """One publisher's audio or picture on one line of one listener."""
 
     source: Publisher
     transceiver: Any

@@ -6,23 +6,16 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voki_bots import Attendance, FileWriteError, OggOpusWriter, Packet, Track
-from voki_bots_recorder.clocks import CLOCK, Clocks
+from voki_bots import Attendance, FileWriteError, FrameAssembler, Packet, Track, VideoPacket
+from voki_bots_recorder.clocks import Clocks
 from voki_bots_recorder.names import FOLDER, Names
+from voki_bots_recorder.writers import PictureFile, SoundFile, TrackFile
 
 PACE = 0.1
 """Seconds that packets may wait for each other; a file is in no hurry."""
-
-
-@dataclass(slots=True)
-class _File:
-    writer: OggOpusWriter
-    path: str
-    zero: int
 
 
 class TrackFiles:
@@ -44,31 +37,35 @@ class TrackFiles:
         self._directory = call.directory
         self._names = Names()
         self._clocks = Clocks()
-        self._open: dict[Track, _File] = {}
-        self._finished: dict[Track, str] = {}
+        self._open: dict[Track, TrackFile] = {}
+        self._frames: dict[Track, FrameAssembler] = {}
+        self._finished: dict[Track, TrackFile] = {}
         self._failed: set[Track] = set()
         self._over = threading.Event()
 
     def write(self, packet: Packet) -> None:
-        """Append a packet to its track's file; the first one opens it."""
+        """Append a packet to its track's file; the first one opens it, or the first key frame."""
         track = packet.track
         if self._over.is_set() or track in self._failed:
             return
         file = self._open.get(track)
         try:
-            if file is None:
-                file = self._begin(packet)
-            file.writer.write(packet.payload, _ticks(packet) - file.zero, packet.duration)
+            if file is not None:
+                file.write(packet)
+            elif isinstance(packet, VideoPacket):
+                self._begin_picture(packet)
+            else:
+                self._begin_sound(packet)
         except FileWriteError as error:
             self._give_up(track, error)
         else:
-            if (point := self._clocks.take(packet)) is not None:
+            if track.kind == "audio" and (point := self._clocks.take(packet)) is not None:
                 self._journal("clock_measured", **point)
         self._close_if_abandoned()
 
     def flush(self) -> None:
         """Hand everything over to the system, so that a kill loses nothing written before."""
-        self._each(lambda file: file.writer.flush())
+        self._each(lambda file: file.flush())
         self._close_if_abandoned()
 
     def close(self) -> None:
@@ -76,9 +73,9 @@ class TrackFiles:
         try:
             for point in self._clocks.rest():
                 self._journal("clock_measured", **point)
-            self._each(lambda file: file.writer.close())
+            self._each(lambda file: file.close())
         finally:
-            self._finished |= {track: file.path for track, file in self._open.items()}
+            self._finished |= self._open
             self._open.clear()
             self._over.set()
             self._tell(self.closed.set)
@@ -105,22 +102,33 @@ class TrackFiles:
                 self._move(old, there[track])
         for track, (old, new) in moves.items():
             self._move(there[track], new)
-            self._call.journal("track_file", track=str(track), path=new, codec="opus", was=old)
+            codec = self._finished[track].codec
+            self._call.journal("track_file", track=str(track), path=new, codec=codec, was=old)
 
-    def _begin(self, packet: Packet) -> _File:
+    def _begin_sound(self, first: Packet) -> None:
+        file = SoundFile(self._directory, self._name(first.track), first)
+        file.write(first)
+        self._begun(first.track, file)
+
+    def _begin_picture(self, packet: VideoPacket) -> None:
         track = packet.track
-        path = self._names.take(track, self._call.who(track))
+        frames = self._frames.setdefault(track, FrameAssembler())
+        if ready := frames.push(packet):
+            self._begun(track, PictureFile(self._directory, self._name(track), frames, ready))
+
+    def _name(self, track: Track) -> str:
         _make(self._directory / FOLDER)
-        file = _File(OggOpusWriter(self._directory / path), path, _ticks(packet))
+        return self._names.take(track, self._call.who(track))
+
+    def _begun(self, track: Track, file: TrackFile) -> None:
         self._open[track] = file
-        self._journal("track_file", track=str(track), path=path, codec="opus", start=packet.start)
-        return file
+        self._journal("track_file", track=str(track), path=file.path, codec=file.codec, start=file.start)
 
     def _close_if_abandoned(self) -> None:
         if self._over.is_set() and self._open:
             self.close()
 
-    def _each(self, act: Callable[[_File], None]) -> None:
+    def _each(self, act: Callable[[TrackFile], None]) -> None:
         for track, file in list(self._open.items()):
             try:
                 act(file)
@@ -130,9 +138,9 @@ class TrackFiles:
     def _give_up(self, track: Track, error: FileWriteError) -> None:
         self._failed.add(track)
         if (file := self._open.pop(track, None)) is not None:
-            self._finished[track] = file.path
+            self._finished[track] = file
             with contextlib.suppress(FileWriteError):
-                file.writer.close()
+                file.close()
         self._journal("track_failed", track=str(track), path=error.path, why=str(error))
         self._tell(lambda: self._call.log.error("track_failed", track=str(track), why=str(error)))
         if not self._open:
@@ -151,11 +159,6 @@ class TrackFiles:
 
     def _tell(self, act: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(act)
-
-
-def _ticks(packet: Packet) -> int:
-    """Where a packet lies in the call, in ticks; the timeline has already made good for odd timestamps."""
-    return round(packet.start * CLOCK)
 
 
 def _make(folder: Path) -> None:

@@ -11,7 +11,7 @@ FOLDER = "tracks"
 
 
 class Names:
-    """Gives each track of one call the name of its file: ``tracks/<role>-<n>.<segment>.opus``.
+    """Gives each track of one call the name of its file: ``tracks/<role>-<n>.<segment>.opus`` (``.mkv``).
 
     `n` counts the participants of a role; the tracks of one participant share it. A track whose
     participant is unknown counts as somebody of its own.
@@ -66,9 +66,10 @@ class Names:
         for other, numbered in self._numbers.items():
             if other == track:
                 break
-            before += (numbered, other.segment) == place
+            before += (numbered, other.segment) == place and other.kind == track.kind
         again = f".{before + 1}" if before else ""
-        return f"{FOLDER}/{role}-{number}.{track.segment}{again}.opus"
+        ending = "mkv" if track.kind == "video" else "opus"
+        return f"{FOLDER}/{role}-{number}.{track.segment}{again}.{ending}"
 
 
 def _owner(track: Track, attribution: Attribution) -> str:

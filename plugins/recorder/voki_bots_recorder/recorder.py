@@ -41,6 +41,10 @@ class Recorder(Plugin[RecorderSettings]):
         told = {"directory", "name"} & self.settings.model_fields_set
         return self.settings.place if told else None
 
+    def video(self) -> bool:
+        """Pictures are recorded if the settings say so."""
+        return self.settings.video
+
     def check(self) -> Sequence[str]:
         """Say why the directory cannot be written, if so. Nothing is made."""
         if self.settings.directory is None:
@@ -67,7 +71,8 @@ class Recorder(Plugin[RecorderSettings]):
         options = self.settings.finish
         call.journal("finish_planned", options=options.as_json(), keep=self.settings.keep_seconds)
         files = TrackFiles(call)
-        listening = call.packets(files, of=("all", "bot"))
+        kind = "all" if self.settings.video else "audio"
+        listening = call.packets(files, of=("all", "bot"), kind=kind)
         try:
             yield
         finally:

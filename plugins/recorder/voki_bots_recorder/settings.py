@@ -22,6 +22,7 @@ class RecorderSettings(PluginSettings):
         mix: Which roles are in the mono mix; True takes attendants, customers and unknown voices.
         participants: Whether everybody gets a file of their own over the whole call.
         picture: Whether a picture of the call is drawn.
+        video: Whether pictures are recorded too, as they come.
         format: Of these files.
         rate: Their samples per second.
         keep: After what time a call may be purged, such as ``90d``; None keeps it.
@@ -37,6 +38,7 @@ class RecorderSettings(PluginSettings):
     mix: tuple[Role, ...] | bool = True
     participants: bool = True
     picture: bool = True
+    video: bool = False
     format: Literal["opus", "flac", "wav"] = "opus"
     rate: Literal[8_000, 12_000, 16_000, 24_000, 48_000] = 48_000
     keep: str | None = None
