@@ -62,7 +62,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("times = 2", 'times = "x"').replace('tenant = "acme"', "tenent = 1") + "[servce]\n"
     text = text.replace("departments", "departmens")
     assert problems(tmp_path, text) == [
-        "servce: there is no such table; expected voki, service, archive, bots",
+        "servce: there is no such table; expected voki, service, archive, consent, bots",
         "voki.tenant: field required; set it in [voki] or as VOKI_TENANT",
         "voki.tenent: there is no such setting",
         "bots.0.join.departmens: there is no such setting",
@@ -162,3 +162,16 @@ def test_a_login_without_a_password_file(tmp_path: Path) -> None:
     login = 'login = { email = "own@acme.example" }'
     (line,) = problems(tmp_path, GOOD.replace("[bots.bell]", f"{login}\n[bots.bell]"))
     assert line.startswith("bots.0.login.password_file: field required")
+
+
+def test_the_policy_of_consent_is_that_of_all_bots_without_their_own(tmp_path: Path) -> None:
+    """A tenant's policy is said once; a bot may have another."""
+    own = '[consent]\npolicy = "ask"\n[[bots]]\nname = "free"\nconsent = { policy = "none" }\n'
+    settings = read(tmp_path, GOOD + own)
+    assert [bot.consent.policy for bot, _ in settings.bots] == ["ask", "none"]
+
+
+def test_an_announcement_needs_a_bot_that_speaks(tmp_path: Path) -> None:
+    """A policy that a bot cannot meet is told before anything connects."""
+    (line,) = problems(tmp_path, GOOD + '[consent]\npolicy = "announce"\nannouncement = "told.wav"\n')
+    assert line.startswith("bots.0.consent.announcement: bot 'minutes' cannot play its announcement")

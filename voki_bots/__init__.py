@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from voki_bots.archive.pool import FinishPool
     from voki_bots.archive.retention import Archive
     from voki_bots.bots.bot import Bot
+    from voki_bots.bots.consent import ConsentPolicy
     from voki_bots.bots.plugin import (
         Attendance,
         FrameSink,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
         CallJoined,
         CallLeft,
         CandidateReceived,
+        ConsentAnnounced,
         ConsentGiven,
+        ConsentRefused,
         CustomerDequeued,
         CustomerQueued,
         GapCause,
@@ -100,6 +103,7 @@ _HOMES = {
     "voki_bots.archive.pool": ("FinishPool",),
     "voki_bots.archive.retention": ("Archive",),
     "voki_bots.bots.bot": ("Bot",),
+    "voki_bots.bots.consent": ("ConsentPolicy",),
     "voki_bots.bots.plugin": (
         "Attendance",
         "FrameSink",
@@ -123,7 +127,9 @@ _HOMES = {
         "CallJoined",
         "CallLeft",
         "CandidateReceived",
+        "ConsentAnnounced",
         "ConsentGiven",
+        "ConsentRefused",
         "CustomerDequeued",
         "CustomerQueued",
         "GapCause",
@@ -205,7 +211,10 @@ __all__ = [
     "CandidateReceived",
     "ConfigurationError",
     "ConnectionLostError",
+    "ConsentAnnounced",
     "ConsentGiven",
+    "ConsentPolicy",
+    "ConsentRefused",
     "CustomerDequeued",
     "CustomerQueued",
     "EncodedFrame",

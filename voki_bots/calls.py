@@ -398,8 +398,40 @@ class RecordingResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentAnnounced:
+    """It was said in the call that it is recorded.
+
+    Attributes:
+        prompt: What was played.
+        start: Seconds of call time at which it began.
+        end: At which it was over.
+        to: The ids of those concerned who were there; empty if the platform named nobody.
+    """
+
+    prompt: str
+    start: float
+    end: float
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentGiven:
-    """A participant agreed to be recorded."""
+    """Somebody agreed to be recorded.
+
+    Attributes:
+        by: A participant's id, or who says so for all that are there.
+        how: How we know.
+        of: The ids of those for whom it counts.
+    """
+
+    by: str
+    how: str
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRefused:
+    """A participant does not agree to be recorded; nothing is written until they do."""
 
     by: str
     how: str
@@ -441,7 +473,9 @@ CallEvent: TypeAlias = (
     | TrackMeasured
     | RecordingPaused
     | RecordingResumed
+    | ConsentAnnounced
     | ConsentGiven
+    | ConsentRefused
     | PluginDetached
 )
 """Every fact of the core about one call."""

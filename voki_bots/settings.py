@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from voki_bots.bots.bot import Bot
+from voki_bots.bots.consent import ConsentPolicy
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.registry import Registry, problems
 from voki_bots.bots.rule import Login, Rule
@@ -171,12 +172,13 @@ def load(
     tables = _read(path) if path else {}
     found: list[str] = []
     registry = registry or Registry()
-    for name in sorted(tables.keys() - {"voki", "service", "archive", "bots"}):
-        found.append(f"{name}: there is no such table; expected voki, service, archive, bots")
+    for name in sorted(tables.keys() - {"voki", "service", "archive", "consent", "bots"}):
+        found.append(f"{name}: there is no such table; expected voki, service, archive, consent, bots")
     voki = _voki(tables.get("voki", {}), found, tenant)
     service = _table(ServiceSettings, tables, "service", found)
     archive = _table(ArchiveSettings, tables, "archive", found)
-    made = [*bots, *_bots(tables.get("bots", []), found)]
+    consent = _table(ConsentPolicy, tables, "consent", found)
+    made = [*bots, *_bots(tables.get("bots", []), consent, found)]
     if not made and otherwise is not None:
         made = [otherwise]
     if not made and not found:
@@ -357,14 +359,14 @@ def _part(model: type[Any], table: object, path: str, found: list[str]) -> Any:
         return None
 
 
-def _bots(entries: object, found: list[str]) -> list[Bot]:
+def _bots(entries: object, consent: ConsentPolicy | None, found: list[str]) -> list[Bot]:
     if not isinstance(entries, list):
         found.append("bots: expected an array of tables, [[bots]]")
         return []
-    return [bot for i, entry in enumerate(entries) if (bot := _bot(entry, f"bots.{i}", found))]
+    return [bot for i, entry in enumerate(entries) if (bot := _bot(entry, f"bots.{i}", consent, found))]
 
 
-def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
+def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[str]) -> Bot | None:
     if not isinstance(entry, dict):
         found.append(f"{path}: expected a table")
         return None
@@ -381,6 +383,8 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
         found.append(f"{path}.plugins: expected a list of names")
         plugins = []
     checked = _part(Rule, rule, f"{path}.join", found) or Rule()
+    if "consent" in table:
+        consent = _part(ConsentPolicy, table.pop("consent"), f"{path}.consent", found)
     own = _part(Login, login, f"{path}.login", found) if login is not None else None
     for key in sorted(table):
         if key not in plugins:
@@ -390,7 +394,7 @@ def _bot(entry: object, path: str, found: list[str]) -> Bot | None:
     if not isinstance(name, str):
         return None
     try:
-        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause, login=own)
+        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause, login=own, consent=consent)
     except ConfigurationError as error:
         found.append(f"{path}.{error.path}: {error}")
         return None

@@ -55,3 +55,39 @@ async def test_a_body_that_is_not_understood_is_refused(body: dict[str, Any]) ->
     async with asked(Control(lambda: (), TOKEN)) as http:
         answer = await http.post(PAUSE, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 422
+
+
+class Agreed:
+    """The far end of a route: a session that keeps who agreed."""
+
+    def __init__(self) -> None:
+        self.call = Call("acme", "a/b")
+        self.privacy = self
+        self.heard: list[tuple[str, str, bool]] = []
+
+    def agree(self, by: str, *, how: str, given: bool) -> None:
+        self.heard.append((by, how, given))
+
+    def snapshot(self) -> Any:
+        return SimpleNamespace(
+            bot="minutes", call=self.call, now=1.0, connected=True, paused=False, consented=True, pauses=()
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "heard"),
+    [
+        ({}, ("api", "api", True)),
+        ({"by": "u-carl", "how": "said yes", "actor": "ana"}, ("u-carl", "said yes (api:ana)", True)),
+        ({"by": "u-carl", "given": False}, ("u-carl", "api", False)),
+    ],
+)
+async def test_the_word_of_somebody_on_being_recorded_is_passed_on(
+    body: dict[str, Any], heard: tuple[str, str, bool]
+) -> None:
+    """Whose word it is, how it is known and through whom reach the session."""
+    session: Any = Agreed()
+    async with asked(Control(lambda: (session,), TOKEN)) as http:
+        address = PAUSE.replace("pause", "consent")
+        answer = await http.post(address, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, session.heard) == (200, [heard])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from voki_bots.archive.journal import Journal, parse_journal
 from voki_bots.archive.layout import JOURNAL, call_directory, make_directory, numbered
@@ -29,6 +29,9 @@ _TELLING: Final = frozenset(
         "attendance_opened",
         "call_joined",
         "call_left",
+        "consent_announced",
+        "consent_given",
+        "consent_refused",
         "media_connected",
         "media_lost",
         "participant_joined",
@@ -43,6 +46,19 @@ _TELLING: Final = frozenset(
     }
 )
 """The lines after which the unsealed sidecar is written anew, so that a reader sees the call as it is."""
+
+
+class Remembers(Protocol):
+    """What takes up what is known of consent."""
+
+    def told(self, to: Iterable[str]) -> None:
+        """These were told."""
+
+    def taken_up(self, by: str, of: Iterable[str]) -> None:
+        """This one agreed, for these."""
+
+    def refused(self, by: str) -> None:
+        """This one refused."""
 
 
 class CallFolder:
@@ -149,6 +165,16 @@ class CallFolder:
     def paused(self) -> list[dict[str, Any]]:
         """The pauses that are standing, those of before a crash too; see `Fold.paused`."""
         return self._fold.paused
+
+    def remember(self, consent: Remembers) -> None:
+        """Tell who was told of the recording, who agreed and who did not, before a crash and since."""
+        for each in self._fold.announcements:
+            consent.told(each["to"])
+        for each in self._fold.consents:
+            if each["given"]:
+                consent.taken_up(each["by"], each["of"])
+            else:
+                consent.refused(each["by"])
 
     def record(self, event: object, /, **facts: Any) -> None:
         """Append an event, or a line whose type is the text `event`, to the journal.

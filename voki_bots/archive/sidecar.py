@@ -60,7 +60,8 @@ class Fold:
         self._segments: dict[int, dict[str, Any]] = {}
         self._masks: list[dict[str, Any]] = []
         self._paused: dict[str, dict[str, Any]] = {}
-        self._consents: list[dict[str, Any]] = []
+        self.consents: list[dict[str, Any]] = []
+        self.announcements: list[dict[str, Any]] = []
         self._supervision: list[dict[str, Any]] = []
         self._dropped: dict[tuple[str, str], int] = {}
         self._detached: list[dict[str, Any]] = []
@@ -141,7 +142,8 @@ class Fold:
             "segments": [self._segments[number] for number in sorted(self._segments)],
             "tracks": [_fields(each) for each in self._tracks.values()],
             "masks": self._masks,
-            "consents": self._consents,
+            "announcements": self.announcements,
+            "consents": self.consents,
             "supervision": self._supervision,
             "dropped": [
                 {"plugin": plugin, "track": track, "count": count}
@@ -297,8 +299,13 @@ class Fold:
             if mask["actor"] == owner and mask["end"] is None:
                 mask |= {"end": line["at"], "resumed_by": line["actor"]}
 
+    def _consent_announced(self, line: Mapping[str, Any]) -> None:
+        said = {"prompt": str(line["prompt"]), "to": [str(each) for each in line["to"]]}
+        self.announcements.append({"start": line["start"], "end": line["end"], **said})
+
     def _consent_given(self, line: Mapping[str, Any]) -> None:
-        self._consents.append({"at": line["at"], "by": line["by"], "how": line["how"]})
+        said = {"at": line["at"], "by": line["by"], "how": line["how"], "of": list(line.get("of", ()))}
+        self.consents.append(said | {"given": line["type"] == "consent_given"})
 
     def _supervision_started(self, line: Mapping[str, Any]) -> None:
         self._supervision.append(
@@ -353,7 +360,9 @@ _STEPS: Final[Mapping[str, Callable[[Fold, Mapping[str, Any]], None]]] = {
     "media_lost": Fold._media_lost,
     "recording_paused": Fold._recording_paused,
     "recording_resumed": Fold._recording_resumed,
+    "consent_announced": Fold._consent_announced,
     "consent_given": Fold._consent_given,
+    "consent_refused": Fold._consent_given,
     "supervision_started": Fold._supervision_started,
     "supervision_stopped": Fold._supervision_stopped,
     "plugin_detached": Fold._plugin_detached,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self, TypeAlias, TypeVar
 
+from voki_bots.bots.consent import ConsentPolicy
 from voki_bots.bots.handlers import Handlers, On, When
 from voki_bots.bots.plugin import Handler, Plugin
 from voki_bots.bots.registry import Registry, configure
@@ -43,9 +44,11 @@ class Bot:
         longest_pause: Seconds after which any pause of its calls ends by itself; None lets a pause last until
             somebody ends it.
         login: Attends as this user; None attends as the user who finds the calls.
+        consent: What must have happened before anything of its calls is written.
 
     Raises:
-        ConfigurationError: If the name is unusable, or the longest pause no positive number.
+        ConfigurationError: If the name is unusable, the longest pause no positive number, or there is an
+            announcement that it may not speak.
 
     Example::
 
@@ -65,6 +68,7 @@ class Bot:
         speaks: bool = False,
         longest_pause: float | None = None,
         login: Login | None = None,
+        consent: ConsentPolicy | None = None,
     ) -> None:
         if not (0 < len(name) <= _MAX_NAME and all(c.isalnum() or c in "-_" for c in name)):
             raise ConfigurationError(
@@ -81,6 +85,12 @@ class Bot:
         self.speaks = speaks
         self.longest_pause = longest_pause
         self.login = login
+        self.consent = consent or ConsentPolicy()
+        if self.consent.announcement is not None and not speaks:
+            raise ConfigurationError(
+                f"bot {name!r} cannot play its announcement, because it does not speak; set speaks = true",
+                path="consent.announcement",
+            )
         self._wanted: list[tuple[Wanted, dict[str, Any]]] = []
         self._on: list[On] = []
 

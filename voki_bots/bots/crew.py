@@ -44,6 +44,7 @@ class Crew:
             rule=self.bot.rule,
             speaks=self.bot.speaks,
             longest_pause=self.bot.longest_pause,
+            consent=self.bot.consent,
             **more,
         )
 
@@ -54,12 +55,13 @@ def check(bots: Iterable[tuple[Bot, Sequence[Plugin[Any]]]]) -> None:
     Raises:
         ConfigurationError: With every problem, one a line.
     """
-    found = [
-        f"bots.{bot.name}.{plugin.name}: {problem}"
-        for bot, plugins in bots
-        for plugin in plugins
-        for problem in plugin.check()
-    ]
+    found = []
+    for bot, plugins in bots:
+        announcement = bot.consent.announcement
+        if announcement is not None and not announcement.is_file():
+            found.append(f"bots.{bot.name}.consent.announcement: {announcement} is no file")
+        for plugin in plugins:
+            found += [f"bots.{bot.name}.{plugin.name}: {problem}" for problem in plugin.check()]
     if found:
         raise ConfigurationError("\n".join(found), path="bots")
 

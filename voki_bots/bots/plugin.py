@@ -198,6 +198,15 @@ class Attendance(Protocol):
             ConfigurationError: If `seconds` is no positive number.
         """
 
+    def consent(self, *, by: str, how: str, given: bool = True) -> None:
+        """Take note that somebody agreed to be recorded, or does not; see the bot's policy of consent.
+
+        Args:
+            by: A participant's id, for that one alone; anything else speaks for everybody who is there.
+            how: How we know, for the journal: ``pressed 1``, ``said yes``.
+            given: False if they refused: nothing is written any more, unless they agree later.
+        """
+
     def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
         """End the pause of `actor` (by default the plugin), or of `everyone`.
 

@@ -282,6 +282,10 @@ class Seat:
         made = self._room.privacy.pause(actor or self.plugin.name, reason=reason, seconds=seconds)
         return made.until
 
+    def consent(self, *, by: str, how: str, given: bool = True) -> None:
+        """See `Attendance.consent`."""
+        self._room.privacy.agree(by, how=how, given=given)
+
     def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
         """See `Attendance.resume`."""
         self._room.privacy.resume(actor or self.plugin.name, everyone=everyone)

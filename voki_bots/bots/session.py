@@ -23,6 +23,7 @@ import structlog
 from voki_bots.archive.folder import CallFolder
 from voki_bots.bots.account import Account
 from voki_bots.bots.bus import Bus
+from voki_bots.bots.consent import Consent, ConsentPolicy
 from voki_bots.bots.gate import Closing, Gate
 from voki_bots.bots.leg import Leg
 from voki_bots.bots.pauses import Pause
@@ -55,7 +56,9 @@ from voki_bots.errors import (
     ConnectionLostError,
     FileWriteError,
     JoinRefusedError,
+    MediaError,
     SignallingError,
+    SupervisionError,
     VokiError,
 )
 from voki_bots.media.pipeline import Pipeline
@@ -80,6 +83,9 @@ POLL = 15.0
 
 QUIET = 1.0
 """Seconds without any packet after which nobody is heard."""
+
+ANNOUNCE_AGAIN = 3.0
+"""Seconds after an announcement that could not be played, until it is tried again."""
 
 LEAVE = 2.0
 """Seconds that the platform may take to acknowledge our leaving."""
@@ -109,6 +115,7 @@ class Snapshot:
     tracks: tuple[tuple[str, str, float], ...]
     detached: Mapping[str, str]
     paused: bool
+    consented: bool = True
     pauses: tuple[Pause, ...] = ()
 
 
@@ -124,6 +131,7 @@ class CallSession:
         rule: When to leave.
         speaks: Whether the bot may speak to everybody; without it, it has no sender.
         longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
+        consent: What must have happened before anything is written.
         metrics: Makes the metrics of a plugin by its name.
         wall: The time in UTC.
 
@@ -144,6 +152,7 @@ class CallSession:
         rule: Rule | None = None,
         speaks: bool = False,
         longest_pause: float | None = None,
+        consent: ConsentPolicy | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -169,6 +178,9 @@ class CallSession:
         self._rejoined = asyncio.Event()
         self._rejoined.set()
         self._longest_pause = longest_pause
+        self._consent = Consent(consent or ConsentPolicy())
+        self._announcing: asyncio.Task[None] | None = None
+        self._announce_after = 0.0
         self._undocumented: set[str] = set()
         self._pair_gone: float | None = None
         self._alone_since: float | None = None
@@ -196,7 +208,8 @@ class CallSession:
             )
             self.publish(CallJoined(self.call, self.user_id))
             left = [Pause(since=self.now, **facts) for facts in self._folder.paused]
-            self.privacy = Privacy(self, longest=self._longest_pause, paused=left)
+            self._folder.remember(self._consent)
+            self.privacy = Privacy(self, longest=self._longest_pause, paused=left, consent=self._consent)
             for who in self.roster.present:
                 self.met(who)
             guard = guard_of(self._loop)
@@ -367,6 +380,7 @@ class CallSession:
             tracks=tuple((str(t), str(self.roster.who(t).role), levels.get(t, SILENCE_DBFS)) for t in tracks),
             detached={s.plugin.name: s.detached for s in self._seats if s.detached},
             paused=bool(self.privacy.pauses),
+            consented=self.privacy.consented,
             pauses=self.privacy.pauses,
         )
 
@@ -447,6 +461,7 @@ class CallSession:
         if participant.id in self._here:
             return
         self._here.add(participant.id)
+        self.privacy.look()
         if self.roster.former_id(participant.id) in self._here:
             self.record(ParticipantJoined(participant))
         else:
@@ -472,9 +487,25 @@ class CallSession:
         while True:
             self.pipeline.tick()
             self.privacy.tick()
+            self._announce()
             self._consider_leaving()
             due = max(due + TICK, self._loop.time())
             await asyncio.sleep(due - self._loop.time())
+
+    def _announce(self) -> None:
+        """Say that the call is recorded, as soon as somebody is there who must hear it."""
+        busy = self._announcing is not None and not self._announcing.done()
+        if busy or not self._leg.up or self.now < self._announce_after or not self.privacy.unannounced:
+            return
+        self._announcing = self._group.create_task(self._say_so(), name="announcement")
+        self._tasks.append(self._announcing)
+
+    async def _say_so(self) -> None:
+        try:
+            await self.privacy.announce()
+        except (SupervisionError, MediaError) as error:
+            self._announce_after = self.now + ANNOUNCE_AGAIN
+            self._log.warning("not_announced", why=str(error), again_after=ANNOUNCE_AGAIN)
 
     def _consider_leaving(self) -> None:
         """Rule: after both sides left; else alone and silent; else after the longest attendance."""

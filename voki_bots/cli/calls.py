@@ -170,6 +170,33 @@ def resume(
         )
 
 
+@app.command(
+    epilog="\b\nExample:\n  voki-bots calls consent 5f3c --config bots.toml --how 'said yes at 0:12'"
+)
+def consent(
+    call: Call_,
+    config: Config = None,
+    tenant: Tenant = None,
+    url: Url = None,
+    of: Annotated[
+        str, typer.Option(metavar="ID", help="Of this participant alone; without it, of all who are there.")
+    ] = "",
+    how: Annotated[str, typer.Option(metavar="TEXT", help="How it is known, for the journal.")] = "",
+    refused: Annotated[
+        bool, typer.Option("--refused", help="They do not agree: nothing is written any more.")
+    ] = False,
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that somebody agreed to be recorded, or does not.
+
+    It counts where a bot's policy of consent asks for it; a refusal counts always.
+    """
+    service = RunningService(config, url, tenant)
+    body = {"actor": _actor(actor), "by": of, "how": how, "given": not refused}
+    _states(service.command(call, "consent", body), as_json=as_json)
+
+
 def _actor(given: str | None) -> str:
     import os
     import pwd
@@ -201,7 +228,8 @@ def _states(states: Sequence[dict[str, Any]], *, as_json: bool) -> None:
             shown(state["bot"], 24),
             clock(state["now"]),
             "connected" if state["connected"] else "connecting",
-            "; ".join(_paused(pause, state["now"]) for pause in state["pauses"]) or "on",
+            "; ".join(_paused(pause, state["now"]) for pause in state["pauses"])
+            or ("on" if state["consented"] else "waits for consent"),
         )
     print_table(table)
 

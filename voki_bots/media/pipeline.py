@@ -291,6 +291,11 @@ class Pipeline:
             if not flow.ended:
                 self._select(flow)
 
+    @property
+    def held(self) -> GapCause | None:
+        """Why nothing is given to anybody now, or None."""
+        return self._held
+
     def hold(self, cause: GapCause) -> None:
         """Give nothing to anybody from now on; the span becomes a gap with this cause."""
         if self._held == cause:

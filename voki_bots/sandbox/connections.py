@@ -8,7 +8,7 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcrtpreceiver import StreamStatistics
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RTCP_PSFB_PLI, RtcpPsfbPacket, RtpPacket
 from aiortc.sdp import SessionDescription
 
 from ..units import SAMPLE_RATE
@@ -67,3 +67,9 @@ def take_packets(receiver: Any, take: Callable[[RtpPacket], Any]) -> None:
         await take(packet)
 
     receiver._handle_rtp_packet = handle
+
+
+def asks_for_key_frame(packet: Any, ssrc: int) -> bool:
+    """Whether an RTCP packet is a picture loss indication about a source (RFC 4585 section 6.3.1)."""
+    asks = isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI
+    return asks and packet.media_ssrc == ssrc

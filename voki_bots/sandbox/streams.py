@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aiortc.rtp import RTCP_PSFB_FIR, RTCP_PSFB_PLI, RtcpPsfbPacket
-
 from ..units import SAMPLE_RATE
+from .connections import asks_for_key_frame
 from .pictures import CLOCK_RATE
 from .sdp import Stream
 from .tasks import Tasks
@@ -224,8 +223,7 @@ class OutgoingStream:
         for report in getattr(packet, "reports", ()):
             if report.ssrc == self.sender._ssrc:
                 self.reports_received += 1
-        asks = isinstance(packet, RtcpPsfbPacket) and packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
-        if asks and packet.media_ssrc == self.sender._ssrc:
+        if asks_for_key_frame(packet, self.sender._ssrc):
             self.on_key_request()
 
     def close(self) -> None:

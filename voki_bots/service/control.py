@@ -38,7 +38,7 @@ class Asked(BaseModel):
     )
 
     @property
-    def by(self) -> str:
+    def by_whom(self) -> str:
         """Who asks, as the journal names them."""
         return f"{ACTOR}:{self.actor}" if self.actor else ACTOR
 
@@ -56,6 +56,14 @@ class ResumeAsked(Asked):
     """Body of a resumption."""
 
     everyone: bool = Field(default=False, description="end the pauses of all, not only one's own")
+
+
+class ConsentAsked(Asked):
+    """Body of somebody's word on being recorded."""
+
+    by: str = Field(default="", max_length=200, description="a participant's id; empty: all who are there")
+    how: str = Field(default="", max_length=500, description="how it is known, for the journal")
+    given: bool = Field(default=True, description="false if they refuse")
 
 
 class Control:
@@ -84,7 +92,7 @@ class Control:
             """Let nothing of a call reach any file, transcript or listener, in all its bots."""
             sessions = self._in(tenant, call)
             for session in sessions:
-                session.privacy.pause(asked.by, reason=asked.reason, seconds=asked.seconds)
+                session.privacy.pause(asked.by_whom, reason=asked.reason, seconds=asked.seconds)
             return [_state(session) for session in sessions]
 
         @router.post(CALL + "/resume")
@@ -92,7 +100,16 @@ class Control:
             """End one's own pause, or everyone's; media flow again once nobody has one."""
             sessions = self._in(tenant, call)
             for session in sessions:
-                session.privacy.resume(asked.by, everyone=asked.everyone)
+                session.privacy.resume(asked.by_whom, everyone=asked.everyone)
+            return [_state(session) for session in sessions]
+
+        @router.post(CALL + "/consent")
+        async def consent(tenant: str, call: str, asked: ConsentAsked) -> list[dict[str, Any]]:
+            """Take note that somebody agreed to be recorded, or does not."""
+            sessions = self._in(tenant, call)
+            for session in sessions:
+                how = f"{asked.how} ({asked.by_whom})" if asked.how else asked.by_whom
+                session.privacy.agree(asked.by or asked.by_whom, how=how, given=asked.given)
             return [_state(session) for session in sessions]
 
         return router
@@ -124,5 +141,6 @@ def _state(session: CallSession) -> dict[str, Any]:
         "now": now.now,
         "connected": now.connected,
         "paused": now.paused,
+        "consented": now.consented,
         "pauses": [asdict(pause) for pause in now.pauses],
     }

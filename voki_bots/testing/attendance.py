@@ -25,6 +25,8 @@ from voki_bots.calls import (
     Attribution,
     Call,
     CallEvent,
+    ConsentGiven,
+    ConsentRefused,
     GapCause,
     GapFound,
     HintGiven,
@@ -323,6 +325,10 @@ class FakeAttendance:
         made = self._pauses.pause(actor or "plugin", self._now, reason=reason, seconds=seconds)
         self.emit(RecordingPaused(made.actor, self._now, reason, made.until))
         return made.until
+
+    def consent(self, *, by: str, how: str, given: bool = True) -> None:
+        """See `voki_bots.Attendance`."""
+        self.emit(ConsentGiven(by, how) if given else ConsentRefused(by, how))
 
     def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
         """See `voki_bots.Attendance`."""
