@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         VokiError,
     )
     from voki_bots.media.containers import OggOpusWriter
+    from voki_bots.media.encrypted import check_recipients
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink, VideoPacket
     from voki_bots.media.matroska import MatroskaWriter
     from voki_bots.media.prompts import Prompt
@@ -184,6 +185,7 @@ _HOMES = {
         "VokiError",
     ),
     "voki_bots.media.containers": ("OggOpusWriter",),
+    "voki_bots.media.encrypted": ("check_recipients",),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink", "VideoPacket"),
     "voki_bots.media.matroska": ("MatroskaWriter",),
     "voki_bots.media.prompts": ("Prompt",),
@@ -283,6 +285,7 @@ __all__ = [
     "UtteranceHeard",
     "VideoPacket",
     "VokiError",
+    "check_recipients",
 ]
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from voki_bots.archive.finish import check_keys
 from voki_bots.archive.journal import read_journal
 from voki_bots.archive.layout import JOURNAL
 from voki_bots.archive.render import BLOCK_SECONDS, clock_points, voices_of
 from voki_bots.archive.sidecar import fold
 from voki_bots.errors import ConfigurationError
 from voki_bots.media.audiofile import audio_writer
+from voki_bots.media.encrypted import Keys
 from voki_bots.media.mixing import Mixer, spans
 from voki_bots.units import to_samples
 
@@ -25,6 +27,7 @@ def export(
     start: float = 0.0,
     end: float | None = None,
     rate: int = 48_000,
+    keys: Keys | None = None,
 ) -> float:
     """Write a stretch of a call into a new file.
 
@@ -35,12 +38,13 @@ def export(
         start: Seconds of call time.
         end: Exclusive; None is the end of the call.
         rate: Samples per second.
+        keys: What decrypts the call, if it is encrypted; the new file is readable.
 
     Returns:
         Seconds that were written.
 
     Raises:
-        ConfigurationError: If there is no such stretch.
+        ConfigurationError: If there is no such stretch, or the call is encrypted for other keys.
         FileWriteError: If the file exists, or the disk does not let us.
     """
     lines = read_journal(directory / JOURNAL)
@@ -51,7 +55,8 @@ def export(
         raise ConfigurationError(
             f"from {start:g} s to {last:g} s there is nothing: the call lasts {duration:.1f} s", path="start"
         )
-    voices = voices_of(directory, sidecar, clock_points(lines), rate, since=start)
+    check_keys(directory, sidecar, keys)
+    voices = voices_of(directory, sidecar, clock_points(lines), rate, since=start, keys=keys)
     heard = [
         [voice for voice in voices if voice.role in wanted or voice.participant in wanted]
         for wanted in channels

@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +22,11 @@ from typing import Any
 from voki_bots.archive.journal import Journal, Line, read_journal
 from voki_bots.archive.layout import JOURNAL, make_directory, writing
 from voki_bots.archive.options import FORMATS, FinishOptions
+from voki_bots.archive.recover import track_path
 from voki_bots.archive.seal import seal, seal_with
 from voki_bots.archive.sidecar import fold
-from voki_bots.errors import FileWriteError
+from voki_bots.errors import ConfigurationError, FileWriteError
+from voki_bots.media.encrypted import ENDING, Keys, decrypted
 
 STEREO, MIX, PARTICIPANTS, PICTURE = "stereo", "mix", "participants", "waveform.svg"
 """The names of finished files, the first two without their ending."""
@@ -41,6 +43,8 @@ def finish(
     *,
     progress: Progress = lambda _: None,
     patience: float = 0.0,
+    keys: Keys | None = None,
+    plain: bool = False,
     wall: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> dict[str, Any]:
     """Make the finished files of a call that is over, and seal its folder with them in it.
@@ -53,6 +57,8 @@ def finish(
         options: What to make; None makes what was planned when the call was recorded.
         progress: Told about once for each second of the call.
         patience: Seconds to wait for a session that is about to end.
+        keys: What decrypts the call, if it is encrypted. Without them such a call is sealed, and no more.
+        plain: Leave what is made of an encrypted call readable for everybody.
         wall: The time in UTC.
 
     Returns:
@@ -60,15 +66,26 @@ def finish(
 
     Raises:
         FileWriteError: If somebody still writes to the folder, or the disk does not let us.
+        ConfigurationError: If the call is encrypted, and the keys that can read it are not given.
     """
     with _aside(directory) as aside:
         _sealed(directory, patience)
         lines = read_journal(directory / JOURNAL)
         sidecar = fold(lines)
         chosen = options or _planned(sidecar)
+        recipients = recipients_of(sidecar)
+        if recipients and keys is None and options is None:
+            return sidecar
+        check_keys(directory, sidecar, keys)
+        if plain:
+            recipients = ()
+        elif recipients and chosen.format == "wav":
+            raise ConfigurationError(
+                "format: a WAV file cannot be encrypted; take opus or flac", path="format"
+            )
         from voki_bots.archive.render import render
 
-        made = render(directory, sidecar, lines, chosen, aside, progress)
+        made = render(directory, sidecar, lines, chosen, aside, progress, keys=keys, recipients=recipients)
         return _take_over(directory, aside, lines[-1], chosen, made, wall)
 
 
@@ -76,8 +93,35 @@ def unfinished(sidecar: dict[str, Any]) -> bool:
     """Whether a call was left before it was sealed, or before what was planned was made of it."""
     if not sidecar.get("sealed"):
         return True
+    if recipients_of(sidecar):
+        return False  # what is left to do needs a key, which is not here
     finish = sidecar.get("finish") or {}
     return finish.get("planned") is not None and finish.get("at") is None
+
+
+def recipients_of(sidecar: Mapping[str, Any]) -> tuple[str, ...]:
+    """For whom a call is encrypted; nobody if it is not."""
+    return tuple((sidecar.get("encryption") or {}).get("recipients", ()))
+
+
+def check_keys(directory: Path, sidecar: Mapping[str, Any], keys: Keys | None) -> None:
+    """Make sure that a call can be read.
+
+    Raises:
+        ConfigurationError: If it is encrypted, and not for these keys.
+    """
+    if not recipients_of(sidecar):
+        return
+    if keys is None:
+        raise ConfigurationError(
+            f"{directory} is encrypted; it needs a key: --identity FILE", path="identity"
+        )
+    for track in sidecar["tracks"]:
+        if (path := track_path(directory, track)) is not None:
+            try:
+                next(decrypted(path, keys), None)
+            except ValueError as error:
+                raise ConfigurationError(str(error), path="identity") from None
 
 
 def _planned(sidecar: dict[str, Any]) -> FinishOptions:
@@ -164,6 +208,6 @@ _SOFTWARE = {"voki_bots": "voki-bots", "av": "av", "numpy": "numpy"}
 
 def _outputs(directory: Path) -> list[Path]:
     """What an earlier finish left: our names and nothing else."""
-    names = [f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS]
-    found = [directory / name for name in (*names, PICTURE, PARTICIPANTS)]
+    names = [*(f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS), PICTURE]
+    found = [directory / name for name in (*names, *(name + ENDING for name in names), PARTICIPANTS)]
     return [path for path in found if path.exists() and not path.is_symlink()]

@@ -19,6 +19,7 @@ from typing import Any
 from voki_bots.archive.finish import Progress, finish
 from voki_bots.archive.options import FinishOptions
 from voki_bots.errors import ConfigurationError, FileWriteError, MediaError, VokiError
+from voki_bots.media.encrypted import Keys
 
 _LINE_LIMIT = 1 << 24
 _NICE = 10
@@ -45,8 +46,18 @@ class FinishPool:
         *,
         progress: Progress = lambda _: None,
         patience: float = 0.0,
+        identity: Path | None = None,
+        plain: bool = False,
     ) -> dict[str, Any]:
         """Finish one call; see `voki_bots.archive.finish.finish`. Cancelling it ends its process.
+
+        Args:
+            directory: The folder of the call.
+            options: What to make.
+            progress: Told the share that is done.
+            patience: Seconds to wait for a session that is about to end.
+            identity: The file of the keys that decrypt it; they are read by the process alone.
+            plain: Leave what is made of an encrypted call readable for everybody.
 
         Returns:
             What the sidecar says of it: ``finish`` and ``invariant``.
@@ -56,12 +67,18 @@ class FinishPool:
             MediaError: If the process fails otherwise.
         """
         async with self._slots:
-            return await self._run(directory, options, progress, patience)
+            wanted: dict[str, Any] = {"directory": str(directory), "patience": patience, "plain": plain}
+            if identity is not None:
+                wanted["identity"] = str(identity)
+            return await self._run(directory, options, progress, wanted)
 
     async def _run(
-        self, directory: Path, options: FinishOptions | None, progress: Progress, patience: float
+        self,
+        directory: Path,
+        options: FinishOptions | None,
+        progress: Progress,
+        wanted: dict[str, Any],
     ) -> dict[str, Any]:
-        wanted: dict[str, Any] = {"directory": str(directory), "patience": patience}
         if options is not None:
             wanted["options"] = options.as_json()
         process = await asyncio.create_subprocess_exec(
@@ -136,7 +153,12 @@ def run(arguments: list[str]) -> int:
 
     try:
         sidecar = finish(
-            Path(wanted["directory"]), options, progress=progress, patience=float(wanted["patience"])
+            Path(wanted["directory"]),
+            options,
+            progress=progress,
+            patience=float(wanted["patience"]),
+            keys=Keys.from_file(Path(wanted["identity"])) if "identity" in wanted else None,
+            plain=bool(wanted["plain"]),
         )
     except FileWriteError as error:
         _say(error=str(error), path=error.path)

@@ -52,18 +52,27 @@ def track_path(directory: Path, track: Mapping[str, Any]) -> Path | None:
 
 def _packets(directory: Path, track: Mapping[str, Any]) -> list[tuple[float, float]] | None:
     """Read the spans of call time that a track's file holds; None if there is no such file."""
-    # Listing and verifying calls need no codec, so it is loaded only here.
-    from voki_bots.media.containers import read_opus
-    from voki_bots.media.opus import packet_ticks
-
     if (path := track_path(directory, track)) is None:
         return None
+    zero = float(track["file_start"])
     try:
-        found = read_opus(path)
+        return [(zero + to_seconds(begin), zero + to_seconds(end)) for begin, end in _ticks(path)]
     except (OSError, ValueError):
         return None
-    zero = float(track["file_start"])
-    return [(zero + to_seconds(at), zero + to_seconds(at + packet_ticks(payload))) for at, payload in found]
+
+
+def _ticks(path: Path) -> Iterator[tuple[int, int]]:
+    """Read which ticks a track's file holds; an encrypted one tells that to everybody."""
+    # Listing and verifying calls need no codec, so it is loaded only here.
+    from voki_bots.media.containers import opus_packets
+    from voki_bots.media.encrypted import ENDING, spans
+    from voki_bots.media.opus import packet_ticks
+
+    if path.suffix == ENDING:
+        yield from spans(path)
+        return
+    for at, payload in opus_packets(path):
+        yield at, at + packet_ticks(payload)
 
 
 def _uncovered(covered: Iterable[tuple[float, float]], begin: float) -> Iterator[tuple[float, float]]:

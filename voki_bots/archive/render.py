@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from voki_bots.archive.recover import track_path
 from voki_bots.calls import Role
 from voki_bots.media.audiofile import AudioWriter, Pcm, audio_writer
 from voki_bots.media.containers import opus_packets
+from voki_bots.media.encrypted import ENDING, EncryptedFile, Keys
 from voki_bots.media.mixing import Bend, ClockPoint, Mixer, TrackAudio, spans
 from voki_bots.units import SAMPLE_RATE, to_samples
 
@@ -96,6 +97,9 @@ def render(
     options: FinishOptions,
     into: Path,
     progress: Any,
+    *,
+    keys: Keys | None = None,
+    recipients: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Make everything that `options` ask for.
 
@@ -106,6 +110,8 @@ def render(
         options: What to make.
         into: An empty folder.
         progress: Told the share that is done.
+        keys: What decrypts the tracks, if they are encrypted.
+        recipients: For whom what is made is encrypted; nobody leaves it readable.
 
     Returns:
         ``outputs`` (path, kind, tracks on each channel, samples that were clipped), ``left_out`` (tracks
@@ -115,11 +121,11 @@ def render(
     Raises:
         FileWriteError: If the disk does not take it.
     """
-    voices = voices_of(directory, sidecar, clock_points(lines), options.rate)
+    voices = voices_of(directory, sidecar, clock_points(lines), options.rate, keys=keys)
     duration = _duration(sidecar)
     total = to_samples(duration, options.rate)
     with ExitStack() as stack:
-        outputs = _outputs(voices, options, into, stack)
+        outputs = _outputs(voices, options, into, stack, recipients)
         rows = [Row(voice.name or voice.label, voice.role, Levels(total), _gaps(voice)) for voice in voices]
         for begin, end in spans(total, to_samples(BLOCK_SECONDS, options.rate)):
             heard: dict[int, Pcm] = {}
@@ -133,8 +139,15 @@ def render(
     made_files = [output.facts() for output in outputs]
     if options.picture and total:
         title = f"{sidecar.get('tenant')}/{sidecar.get('call')}"
-        write_aside(into / "waveform.svg", draw(rows, duration, title).encode(), durable=False)
-        made_files.append({"path": "waveform.svg", "kind": "picture", "channels": [], "clipped": 0})
+        picture = draw(rows, duration, title).encode()
+        name = _named("waveform.svg", recipients)
+        if recipients:
+            file = EncryptedFile(into / name, recipients)
+            with closing(file):
+                file.write(picture)
+        else:
+            write_aside(into / name, picture, durable=False)
+        made_files.append({"path": name, "kind": "picture", "channels": [], "clipped": 0})
     return {
         "outputs": made_files,
         "left_out": _left_out(voices, options),
@@ -149,6 +162,7 @@ def voices_of(
     rate: int,
     *,
     since: float = 0.0,
+    keys: Keys | None = None,
 ) -> list[Voice]:
     """Group the audio tracks of a call by whose they are, in order of their beginnings.
 
@@ -158,6 +172,7 @@ def voices_of(
         points: What is known of the clock of each track.
         rate: Samples per second to decode at.
         since: Seconds of call time before which nothing will be asked for.
+        keys: What decrypts the tracks, if they are encrypted.
     """
     people = {str(each["id"]): each for each in sidecar["participants"]}
     found: dict[str, Voice] = {}
@@ -173,7 +188,7 @@ def voices_of(
             name = str(person.get("name") or "")
             found[key] = Voice(role, numbers[role], track["participant"], name)
         found[key].tracks.append(track)
-        packets = _packets(directory, track, since)
+        packets = _packets(directory, track, since, keys)
         start = float(track["file_start"] or 0.0)
         found[key].audio.append(TrackAudio(packets, start, rate, Bend(points.get(track["id"], ()))))
     return list(found.values())
@@ -192,27 +207,31 @@ def clock_points(lines: Iterable[Line]) -> dict[str, list[ClockPoint]]:
     return found
 
 
-def _packets(directory: Path, track: Mapping[str, Any], since: float) -> Iterator[tuple[int, bytes]]:
+def _packets(
+    directory: Path, track: Mapping[str, Any], since: float, keys: Keys | None
+) -> Iterator[tuple[int, bytes]]:
     """Read a track's packets; nothing from a file that is missing, or no recording."""
     path = track_path(directory, track)
     if path is None or track["codec"] != "opus":
         return
     first = to_samples(since - _READ_BEFORE - float(track["file_start"]), SAMPLE_RATE)
     try:
-        for at, payload in opus_packets(path):
+        for at, payload in opus_packets(path, keys):
             if at >= first:
                 yield at, payload
     except (OSError, ValueError):
         return
 
 
-def _outputs(voices: list[Voice], options: FinishOptions, into: Path, stack: ExitStack) -> list[Output]:
+def _outputs(
+    voices: list[Voice], options: FinishOptions, into: Path, stack: ExitStack, recipients: Sequence[str]
+) -> list[Output]:
     outputs: list[Output] = []
 
     def add(name: str, kind: str, channels: list[list[Voice]]) -> None:
-        writer = audio_writer(into / name, options.rate, len(channels))
+        writer = audio_writer(into / name, options.rate, len(channels), recipients=recipients)
         stack.callback(writer.close)
-        outputs.append(Output(name, kind, channels, writer))
+        outputs.append(Output(_named(name, recipients), kind, channels, writer))
 
     if options.stereo:
         add(f"stereo.{options.format}", "stereo", [_of(voices, side) for side in options.stereo])
@@ -223,6 +242,10 @@ def _outputs(voices: list[Voice], options: FinishOptions, into: Path, stack: Exi
         for voice in voices:
             add(f"participants/{voice.label}.{options.format}", "participant", [[voice]])
     return outputs
+
+
+def _named(name: str, recipients: Sequence[str]) -> str:
+    return name + ENDING if recipients else name
 
 
 def _of(voices: Iterable[Voice], roles: Sequence[str]) -> list[Voice]:

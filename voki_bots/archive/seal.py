@@ -24,6 +24,7 @@ from voki_bots.archive.layout import (
 )
 from voki_bots.archive.recover import missing_lines
 from voki_bots.archive.sidecar import fold
+from voki_bots.media.encrypted import ENDING, Keys, decrypted
 
 _CHUNK = 1 << 20
 
@@ -124,8 +125,12 @@ def write_sidecar(directory: Path, sidecar: dict[str, Any], *, durable: bool) ->
     write_aside(directory / SIDECAR, content, durable=durable)
 
 
-def verify(directory: Path) -> list[str]:
+def verify(directory: Path, keys: Keys | None = None) -> list[str]:
     """Check everything that can be checked in the folder of a call.
+
+    Args:
+        directory: The folder.
+        keys: With them, encrypted files are decrypted, too, to see whether they can be.
 
     Returns:
         One sentence for each problem; an empty list means that the folder is as it was sealed, that its
@@ -141,6 +146,8 @@ def verify(directory: Path) -> list[str]:
         problems.append(f"{directory} is not sealed: the call is running, or its end was cut off")
     problems += _compare_sidecar(directory, expected)
     problems += _compare_files(directory, expected["files"])
+    if keys is not None:
+        problems += _undecryptable(directory, expected["files"], keys)
     return [*problems, *expected["invariant"]["violations"]]
 
 
@@ -229,6 +236,17 @@ def _compare_files(directory: Path, listed: list[dict[str, Any]]) -> list[str]:
         if now != facts:
             problems.append(f"{name} was changed: it is not the file that was sealed")
     return problems + [f"{name} was not there when the folder was sealed" for name in there]
+
+
+def _undecryptable(directory: Path, listed: list[dict[str, Any]], keys: Keys) -> Iterator[str]:
+    for name in (str(each.get("path")) for each in listed):
+        path = directory / name
+        if name.endswith(ENDING) and path.is_file():
+            try:
+                for _ in decrypted(path, keys):
+                    pass
+            except ValueError as error:
+                yield str(error)
 
 
 def _read_sidecar(directory: Path) -> dict[str, Any] | None:

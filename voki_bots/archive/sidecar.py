@@ -70,6 +70,7 @@ class Fold:
         self._versions: dict[str, str] = {}
         self._finish: dict[str, Any] = {"planned": None, **_UNFINISHED}
         self._keep: float | None = None
+        self._recipients: list[str] = []
         self._holds: list[dict[str, Any]] = []
         self._sealed = False
 
@@ -152,6 +153,7 @@ class Fold:
             "plugins_detached": self._detached,
             "versions": self._versions,
             "finish": self._finish,
+            "encryption": {"recipients": self._recipients} if self._recipients else None,
             "retention": {"keep": self._keep, "until": until(self._ended or self._started, self._keep)},
             "holds": self._holds,
             "files": self._files,
@@ -245,6 +247,7 @@ class Fold:
 
     def _finish_planned(self, line: Mapping[str, Any]) -> None:
         self._finish = self._finish | {"planned": dict(line["options"])}
+        self._recipients = [str(each) for each in line.get("recipients", ())]
         self._keep = None if line.get("keep") is None else float(line["keep"])
 
     def _finish_begun(self, _: Mapping[str, Any]) -> None:

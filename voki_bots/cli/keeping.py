@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voki_bots.archive.options import FinishOptions
     from voki_bots.archive.retention import Archive
     from voki_bots.archive.seal import ListedCall
+    from voki_bots.media.encrypted import Keys
 
 Directories: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="DIR", help="An archive, or folders in it.", show_default=False)
@@ -30,6 +31,9 @@ By: TypeAlias = Annotated[
     str | None, typer.Option(help="Who does it, for the audit.", show_default="your account's name")
 ]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")]
+Identity: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Keys of age that can read encrypted calls.")
+]
 _ARCHIVE = Path("recordings")
 
 
@@ -77,13 +81,18 @@ def finish(
         bool | None, typer.Option(help="A file for each participant.", show_default="as planned")
     ] = None,
     picture: Annotated[bool | None, typer.Option(help="A picture.", show_default="as planned")] = None,
+    identity: Identity = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Leave what is made of encrypted calls readable for everybody.")
+    ] = False,
     as_json: AsJson = False,
     jobs: Jobs = None,
 ) -> None:
     """Make the finished files of calls: stereo, mix, participants.
 
     What an earlier finish made is replaced, and the folder is sealed again. Without options everything is
-    made as was planned when the call was recorded.
+    made as was planned when the call was recorded. An encrypted call needs --identity, and what is made of it
+    is encrypted for the same recipients.
     """
     from voki_bots.archive.options import FinishOptions, sides
     from voki_bots.cli.recordings import find
@@ -104,7 +113,8 @@ def finish(
     for call in find(directories):
         planned = FinishOptions.of((call.sidecar.get("finish") or {}).get("planned"))
         jobs_of.append((call, replace(planned, **changes)))
-    _finish(jobs_of, "finished", as_json, jobs)
+    _keys(identity)
+    _finish(jobs_of, "finished", as_json, jobs, identity=identity, plain=plain)
 
 
 def export(
@@ -123,6 +133,7 @@ def export(
         ),
     ] = None,
     rate: Annotated[int, typer.Option(help="Samples per second: 8000 … 48000.")] = 48_000,
+    identity: Identity = None,
 ) -> None:
     """Write a stretch of a call into a file of its own.
 
@@ -141,8 +152,41 @@ def export(
     found = find([directory])
     if len(found) != 1:
         raise ConfigurationError(f"DIR: {directory} is not the folder of one call", path="DIR")
-    written = write(found[0].directory, output, channels, start=start, end=end, rate=rate)
+    keys = _keys(identity)
+    written = write(found[0].directory, output, channels, start=start, end=end, rate=rate, keys=keys)
     typer.echo(f"{written:.1f} s  {shown(output)}")
+
+
+def decrypt(
+    directories: Directories,
+    output: Annotated[Path, typer.Option("--output", help="A folder; nothing in it is written over.")],
+    identity: Annotated[Path, typer.Option(metavar="FILE", help="Keys of age that can read the calls.")],
+) -> None:
+    """Write the files of encrypted calls where everybody who may read the folder can play them.
+
+    They are copied to OUTPUT/<tenant>/<call>/ under their own names; the calls themselves stay encrypted.
+    """
+    from voki_bots.archive.layout import call_directory
+    from voki_bots.cli.recordings import find
+    from voki_bots.media.encrypted import ENDING, decrypt_file
+
+    keys = _keys(identity)
+    assert keys is not None
+    failed = False
+    for call in find(directories):
+        there = call_directory(output, call.tenant, call.call)
+        for path in sorted(call.directory.rglob(f"*{ENDING}")):
+            target = there / path.relative_to(call.directory).with_suffix("")
+            try:
+                decrypt_file(path, target, keys)
+            except (ValueError, VokiError) as error:
+                failed = True
+                _line("FAILED", path)
+                typer.echo(f"          {shown(error)}")
+            else:
+                _line("decrypted", target)
+    if failed:
+        raise typer.Exit(1)
 
 
 def purge(
@@ -231,10 +275,20 @@ def hold(
 # ---------------------------------------------------------------- the rest
 
 
+def _keys(identity: Path | None) -> Keys | None:
+    from voki_bots.media.encrypted import Keys
+
+    return None if identity is None else Keys.from_file(identity)
+
+
 def _finish(
-    jobs_of: Sequence[tuple[ListedCall, FinishOptions | None]], done: str, as_json: bool, jobs: int | None
+    jobs_of: Sequence[tuple[ListedCall, FinishOptions | None]],
+    done: str,
+    as_json: bool,
+    jobs: int | None,
+    **reading: Any,
 ) -> None:
-    results = asyncio.run(_finish_all(jobs_of, jobs))
+    results = asyncio.run(_finish_all(jobs_of, jobs, reading))
     if as_json:
         typer.echo(json.dumps(results, ensure_ascii=False))
     for result in [] if as_json else results:
@@ -246,7 +300,7 @@ def _finish(
 
 
 async def _finish_all(
-    jobs_of: Sequence[tuple[ListedCall, FinishOptions | None]], jobs: int | None
+    jobs_of: Sequence[tuple[ListedCall, FinishOptions | None]], jobs: int | None, reading: dict[str, Any]
 ) -> list[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import Progress
@@ -260,7 +314,7 @@ async def _finish_all(
         bar = shows.add_task(shown(call.call, 40), total=1.0)
         try:
             made = await pool.finish(
-                call.directory, options, progress=lambda share: shows.update(bar, completed=share)
+                call.directory, options, progress=lambda share: shows.update(bar, completed=share), **reading
             )
         except VokiError as error:
             return said | {"error": str(error), "outputs": [], "violations": []}

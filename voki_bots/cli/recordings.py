@@ -81,16 +81,19 @@ def show(
 
 
 @app.command(epilog="\b\nExample:\n  voki-bots recordings verify recordings && echo sound")
-def verify(directories: Directories, as_json: AsJson = False) -> None:
+def verify(directories: Directories, identity: keeping.Identity = None, as_json: AsJson = False) -> None:
     """Prove that recorded calls are as they were sealed.
 
     Every checksum, the chain of the journal, and that audio and gaps of every track make up its duration. The
-    exit code is 0 only if all of it holds for every call; what does not is named.
+    exit code is 0 only if all of it holds for every call; what does not is named. With --identity encrypted
+    files are decrypted, too, to see that they can be.
     """
     from voki_bots.archive.retention import Archive
     from voki_bots.archive.seal import verify as problems_of
+    from voki_bots.media.encrypted import Keys
 
-    checked = [(each, problems_of(each.directory)) for each in find(directories)]
+    keys = Keys.from_file(identity) if identity is not None else None
+    checked = [(each, problems_of(each.directory, keys)) for each in find(directories)]
     audits = {each: Archive(each).audit_problems() for each in directories}
     if not checked:
         raise ConfigurationError(f"DIR: there is no recorded call in {_names(directories)}", path="DIR")
@@ -119,6 +122,9 @@ app.command(epilog="\b\nExample:\n  voki-bots recordings finish recordings/acme/
 app.command(
     epilog="\b\nExample:\n  voki-bots recordings export recordings/acme/5f3c --from 60 --to 75 --output a.wav"
 )(keeping.export)
+app.command(
+    epilog="\b\nExample:\n  voki-bots recordings decrypt recordings/acme/5f3c --identity key --output plain"
+)(keeping.decrypt)
 app.command(epilog="\b\nExample:\n  voki-bots recordings purge /var/lib/voki-bots/calls --dry-run")(
     keeping.purge
 )

@@ -7,16 +7,17 @@ These are made after a call, so they need not survive a crash; what is written w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from voki_bots.errors import FileWriteError
 from voki_bots.media.containers import WavWriter
+from voki_bots.media.encrypted import ENDING, EncryptedFile
 from voki_bots.units import SAMPLE_RATE
 
 Pcm = npt.NDArray[np.int16]
@@ -26,6 +27,8 @@ FORMATS = ("opus", "flac", "wav")
 
 BITRATE = 64_000
 """Bits per second of one Opus channel: at it, speech is like its original to more than 0.99."""
+
+_CHUNK = 1 << 16
 
 _CODECS = {"opus": ("ogg", "libopus"), "flac": ("flac", "flac")}
 _LAYOUTS = {1: "mono", 2: "stereo"}
@@ -41,42 +44,95 @@ class AudioWriter(Protocol):
         """Finish the file; closing twice is fine."""
 
 
-def audio_writer(path: Path, rate: int, channels: int = 1) -> AudioWriter:
+def audio_writer(path: Path, rate: int, channels: int = 1, *, recipients: Sequence[str] = ()) -> AudioWriter:
     """Begin a new file, 0600, whose format is the end of its name: one of `FORMATS`.
 
     The same samples make the same bytes, with the same versions of the codecs.
+
+    Args:
+        path: Must not exist.
+        rate: Samples per second.
+        channels: 1 or 2.
+        recipients: Public keys of age; with any the file is encrypted, and called ``<name>.enc``. A WAV file
+            cannot be, for its head is written last.
 
     Raises:
         FileWriteError: If the file exists or the disk does not take it; also from the writer's methods.
         ValueError: If the format is none of ours.
     """
     format_ = path.suffix.removeprefix(".")
-    if format_ == "wav":
+    if format_ == "wav" and not recipients:
         return WavWriter(path, rate, channels)
     if format_ not in _CODECS:
         raise ValueError(f"{path.name} is none of {', '.join(FORMATS)}")
-    return _EncodedWriter(path, rate, channels, *_CODECS[format_])
+    if recipients:
+        out: Any = _Encrypting(EncryptedFile(path.with_name(path.name + ENDING), recipients))
+    else:
+        out = _created(path)
+    return _EncodedWriter(path, out, rate, channels, *_CODECS[format_])
+
+
+def _created(path: Path) -> BinaryIO:
+    """Open a new file whose mode is 0600 from the beginning."""
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b")
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: OSError) -> FileWriteError:
+    return FileWriteError(f"{path} cannot be written: {error.strerror or error}", path=str(path))
+
+
+class _Encrypting:
+    """What PyAV may write to; it only grows."""
+
+    def __init__(self, file: EncryptedFile) -> None:
+        self._file = file
+        self._waiting = bytearray()
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def write(self, data: bytes) -> int:
+        self._waiting += data
+        if len(self._waiting) >= _CHUNK:
+            self._spill()
+        return len(data)
+
+    def flush(self) -> None:
+        """Wait for more: a chunk for every few bytes would be waste."""
+
+    def close(self) -> None:
+        if not self.closed:
+            self._spill()
+            self._file.close()
+
+    def _spill(self) -> None:
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        self._file.write(waiting)
 
 
 class _EncodedWriter:
-    """Writes through PyAV into a file that we open, for its mode must be 0600 from the beginning."""
+    """Writes through PyAV into a file that we opened."""
 
-    def __init__(self, path: Path, rate: int, channels: int, container: str, codec: str) -> None:
+    def __init__(self, path: Path, file: Any, rate: int, channels: int, container: str, codec: str) -> None:
         import av
 
         self.path = path
         self._rate = rate
         self._layout = _LAYOUTS[channels]
         self._position = 0
+        self._file = file
         self._open = ExitStack()
+        self._open.callback(file.close)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = self._open.enter_context(os.fdopen(os.open(path, flags, 0o600), "w+b"))
-            out: Any = av.open(self._file, "w", format=container, options={"fflags": "bitexact"})
+            out: Any = av.open(file, "w", format=container, options={"fflags": "bitexact"})
             self._container = self._open.enter_context(out)
         except OSError as error:
             self._open.close()
-            raise self._failed(error) from error
+            raise _failed(path, error) from error
         self._stream: Any = self._container.add_stream(codec, rate=rate, layout=self._layout)
         if codec == "libopus":
             self._stream.bit_rate = BITRATE * channels
@@ -103,9 +159,10 @@ class _EncodedWriter:
                 self._encode(None)
             self._container.close()
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if not isinstance(self._file, _Encrypting):  # which is durable when it is closed
+                os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._failed(error) from error
+            raise _failed(self.path, error) from error
         finally:
             self._open.close()
 
@@ -114,12 +171,7 @@ class _EncodedWriter:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except OSError as error:  # PyAV's own errors are subclasses of it
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> FileWriteError:
-        return FileWriteError(
-            f"{self.path} cannot be written: {error.strerror or error}", path=str(self.path)
-        )
+            raise _failed(self.path, error) from error
 
 
 def audio_blocks(path: Path, rate: int = SAMPLE_RATE) -> Iterator[Pcm]:

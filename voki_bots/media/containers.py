@@ -7,17 +7,17 @@ out here and not by a muxer library, because a page must end where *we* flush an
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from voki_bots.errors import FileWriteError
+from voki_bots.media.encrypted import Keys, new_file, open_file
+from voki_bots.media.newfile import NewFile
 from voki_bots.units import SAMPLE_RATE
 
 _PAGE = struct.Struct("<4sBBqIIIB")
@@ -26,7 +26,6 @@ _MAX_SEGMENTS = 255
 _LARGEST_PAGE = _PAGE.size + 255 + 255 * 255
 _READ = 1 << 16
 _REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 VENDOR = b"voki-bots"
 
@@ -41,59 +40,6 @@ def ogg_checksum(data: bytes) -> int:
     return int.from_bytes(register.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
-class NewFile:
-    """A new file, 0600, unbuffered; every failure names its path."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd: int | None = None
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
-        except OSError as error:
-            raise self._error("created", error) from error
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._fd is None
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor(), view) :]
-        except OSError as error:
-            raise self._error("written", error) from error
-
-    def patch(self, offset: int, data: bytes) -> None:
-        """Replace bytes that were written before."""
-        try:
-            os.pwrite(self._descriptor(), data, offset)
-        except OSError as error:
-            raise self._error("written", error) from error
-
-    def close(self) -> None:
-        """Make it durable and close it; closing twice is fine."""
-        if self._fd is None:
-            return
-        fd, self._fd = self._fd, None
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            raise self._error("made durable", error) from error
-        finally:
-            os.close(fd)
-
-    def _descriptor(self) -> int:
-        if self._fd is None:
-            raise FileWriteError(f"{self.path} is closed already", path=str(self.path))
-        return self._fd
-
-    def _error(self, verb: str, error: OSError) -> FileWriteError:
-        return FileWriteError(f"{self.path} cannot be {verb}: {error.strerror or error}", path=str(self.path))
-
-
 class OggOpusWriter:
     """Writes Opus packets as they came into a new Ogg file.
 
@@ -106,13 +52,20 @@ class OggOpusWriter:
         serial: Serial number of the logical stream.
         channels: 1 or 2, as the decoder shall give them; the packets need not agree (RFC 7845 section 5.1.1).
         tags: Comments for the header, such as the call and the track.
+        recipients: Public keys of age; with any, only who has a key of theirs can read the file.
 
     Raises:
         FileWriteError: From every method, if the disk does not take it.
     """
 
     def __init__(
-        self, path: Path, *, serial: int = 1, channels: int = 1, tags: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        *,
+        serial: int = 1,
+        channels: int = 1,
+        tags: Mapping[str, str] | None = None,
+        recipients: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.packets = 0
@@ -122,7 +75,8 @@ class OggOpusWriter:
         self._pending: list[bytes] = []
         self._segments = 0
         self._position: int | None = None
-        self._file = NewFile(path)
+        self._ticks = 0
+        self._file = new_file(path, recipients)
         self._page([struct.pack("<8sBBHIhB", b"OpusHead", 1, channels, 0, SAMPLE_RATE, 0, 0)], 0, _FIRST)
         self._page([_comments(tags or {})], 0)
 
@@ -148,6 +102,7 @@ class OggOpusWriter:
         self._pending.append(payload)
         self._segments += segments
         self._position += duration
+        self._ticks += duration
         self.packets += 1
         self.samples += duration
 
@@ -155,7 +110,7 @@ class OggOpusWriter:
         """End the page here: a kill after this loses nothing that was written before."""
         if self._pending and self._position is not None:
             self._page(self._pending, self._position)
-            self._pending, self._segments = [], 0
+            self._pending, self._segments, self._ticks = [], 0, 0
 
     def close(self) -> None:
         """Write the last page and make the file durable; closing twice is fine."""
@@ -172,7 +127,7 @@ class OggOpusWriter:
         header = _PAGE.pack(b"OggS", 0, flags, granule, self._serial, self._number, 0, len(lacing))
         page = bytearray(b"".join([header, lacing, *packets]))
         page[22:26] = struct.pack("<I", ogg_checksum(bytes(page)))
-        self._file.write(bytes(page))
+        self._file.write(bytes(page), (granule - self._ticks, granule) if packets and self._ticks else None)
         self._number += 1
 
 
@@ -235,8 +190,12 @@ def _packets_of(data: bytes, at: int, lacing: bytes) -> list[bytes]:
     return packets
 
 
-def opus_packets(path: Path) -> Iterator[tuple[int, bytes]]:
+def opus_packets(path: Path, keys: Keys | None = None) -> Iterator[tuple[int, bytes]]:
     """Read the packets of an Ogg/Opus file of ours one by one, also of one that a kill left without an end.
+
+    Args:
+        path: The file.
+        keys: What decrypts it, if it is encrypted.
 
     Yields:
         For each packet its timestamp in samples at 48 kHz and its payload.
@@ -246,7 +205,7 @@ def opus_packets(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     from voki_bots.media.opus import packet_ticks
 
-    with path.open("rb") as file:
+    with open_file(path, keys) as file:
         pages = _pages(file)
         _, head = next(pages, (0, []))
         if not head or not head[0].startswith(b"OpusHead"):

@@ -7,11 +7,12 @@ that a kill -9 loses at most what came after the last `flush`. Every cluster is 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from voki_bots.media.containers import VENDOR, NewFile
+from voki_bots.media.containers import VENDOR
+from voki_bots.media.encrypted import new_file
 from voki_bots.media.video import EncodedFrame
 
 _EBML, _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
@@ -44,6 +45,7 @@ class MatroskaWriter:
     Args:
         path: Must not exist.
         first: The key frame with which it begins; it must be written too.
+        recipients: Public keys of age; with any, only who has a key of theirs can read the file.
 
     Attributes:
         zero: Seconds of call time at which the file's own time begins: the first frame's.
@@ -52,7 +54,7 @@ class MatroskaWriter:
         FileWriteError: From every method, if the disk does not take it.
     """
 
-    def __init__(self, path: Path, first: EncodedFrame) -> None:
+    def __init__(self, path: Path, first: EncodedFrame, *, recipients: Sequence[str] = ()) -> None:
         self.path = path
         self.frames = 0
         self.zero = first.start
@@ -61,7 +63,7 @@ class MatroskaWriter:
         self._bytes = 0
         self._at = 0
         self._last = 0
-        self._file = NewFile(path)
+        self._file = new_file(path, recipients)
         self._file.write(_head(first))
 
     def write(self, frame: EncodedFrame) -> None:

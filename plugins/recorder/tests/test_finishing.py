@@ -10,32 +10,12 @@ import pytest
 from voki_bots_recorder import Recorder, RecorderSettings
 from voki_bots_recorder.finishing import Finishing
 
-from voki_bots import Archive, Call
-from voki_bots.archive.folder import CallFolder
-from voki_bots.testing import FakeAttendance, assert_tone, decode, tone
+from tests.archive.recorded import Recorded
+from voki_bots import Archive
+from voki_bots.testing import assert_tone, decode, tone
 from voki_bots.testing.attendance import FakeLog
 
 SETTINGS = RecorderSettings(format="wav", rate=16_000, mix=False, participants=False, picture=False)
-
-
-class Recorded(FakeAttendance):
-    """A call without a network, whose journal is a real one."""
-
-    def __init__(
-        self, root: Path, name: str = "c-1", wall: datetime = datetime(2026, 3, 1, tzinfo=UTC)
-    ) -> None:
-        call = Call("acme", name)
-        self.folder = CallFolder.open(
-            root, call, "minutes", clock=lambda: getattr(self, "_now", 0.0), wall=lambda: wall
-        )
-        super().__init__(self.folder.directory, call=call)
-
-    def emit(self, event: Any) -> None:
-        self.folder.record(event)
-        super().emit(event)
-
-    def journal(self, event: str, **facts: Any) -> None:
-        self.folder.record(event, **facts)
 
 
 def sidecar(directory: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,21 @@ class TrackFiles:
 
     A file that cannot be written ends, and is told; the others go on. When none is left the error is
     raised, which detaches the recorder from this call.
+
+    Args:
+        call: The call.
+        recipients: For whom the files are encrypted; nobody leaves them readable.
     """
 
     pace = PACE
 
-    def __init__(self, call: Attendance) -> None:
+    def __init__(self, call: Attendance, recipients: Sequence[str] = ()) -> None:
+        self._recipients = recipients
         self.closed = asyncio.Event()
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._directory = call.directory
-        self._names = Names()
+        self._names = Names(".enc" if recipients else "")
         self._clocks = Clocks()
         self._open: dict[Track, TrackFile] = {}
         self._frames: dict[Track, FrameAssembler] = {}
@@ -106,7 +111,7 @@ class TrackFiles:
             self._call.journal("track_file", track=str(track), path=new, codec=codec, was=old)
 
     def _begin_sound(self, first: Packet) -> None:
-        file = SoundFile(self._directory, self._name(first.track), first)
+        file = SoundFile(self._directory, self._name(first.track), first, self._recipients)
         file.write(first)
         self._begun(first.track, file)
 
@@ -114,7 +119,8 @@ class TrackFiles:
         track = packet.track
         frames = self._frames.setdefault(track, FrameAssembler())
         if ready := frames.push(packet):
-            self._begun(track, PictureFile(self._directory, self._name(track), frames, ready))
+            name = self._name(track)
+            self._begun(track, PictureFile(self._directory, name, frames, ready, self._recipients))
 
     def _name(self, track: Track) -> str:
         _make(self._directory / FOLDER)

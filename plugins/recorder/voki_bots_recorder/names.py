@@ -15,9 +15,13 @@ class Names:
 
     `n` counts the participants of a role; the tracks of one participant share it. A track whose
     participant is unknown counts as somebody of its own.
+
+    Args:
+        ending: What every name ends in, beside the format.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ending: str = "") -> None:
+        self._ending = ending
         self._numbers: dict[Track, tuple[str, int]] = {}
         self._owners: dict[tuple[str, int], str] = {}
 
@@ -69,7 +73,7 @@ class Names:
             before += (numbered, other.segment) == place and other.kind == track.kind
         again = f".{before + 1}" if before else ""
         ending = "mkv" if track.kind == "video" else "opus"
-        return f"{FOLDER}/{role}-{number}.{track.segment}{again}.{ending}"
+        return f"{FOLDER}/{role}-{number}.{track.segment}{again}.{ending}{self._ending}"
 
 
 def _owner(track: Track, attribution: Attribution) -> str:

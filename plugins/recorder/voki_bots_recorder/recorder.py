@@ -69,8 +69,14 @@ class Recorder(Plugin[RecorderSettings]):
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
         """Write until the call ends; then close the files, name them by who was on them, and finish."""
         options = self.settings.finish
-        call.journal("finish_planned", options=options.as_json(), keep=self.settings.keep_seconds)
-        files = TrackFiles(call)
+        recipients = self.settings.recipients
+        call.journal(
+            "finish_planned",
+            options=options.as_json(),
+            keep=self.settings.keep_seconds,
+            recipients=list(recipients),
+        )
+        files = TrackFiles(call, recipients)
         kind = "all" if self.settings.video else "audio"
         listening = call.packets(files, of=("all", "bot"), kind=kind)
         try:

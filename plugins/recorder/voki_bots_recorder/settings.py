@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from voki_bots import Archive, ConfigurationError, FinishOptions, PluginSettings, Role
+from voki_bots import Archive, ConfigurationError, FinishOptions, PluginSettings, Role, check_recipients
 
 _EVERYBODY = (Role.ATTENDANT, Role.CUSTOMER, Role.UNKNOWN)
 
@@ -23,6 +23,7 @@ class RecorderSettings(PluginSettings):
         participants: Whether everybody gets a file of their own over the whole call.
         picture: Whether a picture of the call is drawn.
         video: Whether pictures are recorded too, as they come.
+        recipients: Public keys of age for whom all files are encrypted; without any they are readable.
         format: Of these files.
         rate: Their samples per second.
         keep: After what time a call may be purged, such as ``90d``; None keeps it.
@@ -39,6 +40,7 @@ class RecorderSettings(PluginSettings):
     participants: bool = True
     picture: bool = True
     video: bool = False
+    recipients: tuple[str, ...] = ()
     format: Literal["opus", "flac", "wav"] = "opus"
     rate: Literal[8_000, 12_000, 16_000, 24_000, 48_000] = 48_000
     keep: str | None = None
@@ -71,6 +73,14 @@ class RecorderSettings(PluginSettings):
         if said is not None:
             Archive.seconds(said)
         return said
+
+    @model_validator(mode="after")
+    def _encryptable(self) -> Self:
+        if found := check_recipients(self.recipients):
+            raise ValueError("; ".join(found))
+        if self.recipients and self.format == "wav":
+            raise ValueError("format: a WAV file cannot be encrypted; take opus or flac")
+        return self
 
     @field_validator("name")
     @classmethod

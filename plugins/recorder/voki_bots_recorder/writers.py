@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,11 +38,11 @@ class SoundFile:
 
     codec = "opus"
 
-    def __init__(self, directory: Path, path: str, first: Packet) -> None:
+    def __init__(self, directory: Path, path: str, first: Packet, recipients: Sequence[str] = ()) -> None:
         self.path = path
         self.start = first.start
         self._zero = _ticks(first)
-        self._writer = OggOpusWriter(directory / path)
+        self._writer = OggOpusWriter(directory / path, recipients=recipients)
         self.flush, self.close = self._writer.flush, self._writer.close
 
     def write(self, packet: Packet) -> None:
@@ -57,13 +58,21 @@ class PictureFile:
         path: Its name there.
         frames: Puts this track's frames together.
         ready: The frames that are whole by now; the first is a key frame.
+        recipients: For whom it is encrypted.
     """
 
-    def __init__(self, directory: Path, path: str, frames: FrameAssembler, ready: list[EncodedFrame]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        path: str,
+        frames: FrameAssembler,
+        ready: list[EncodedFrame],
+        recipients: Sequence[str] = (),
+    ) -> None:
         self.path = path
         self.codec, self.start = ready[0].codec, ready[0].start
         self._frames = frames
-        self._writer = MatroskaWriter(directory / path, ready[0])
+        self._writer = MatroskaWriter(directory / path, ready[0], recipients=recipients)
         self.flush, self.close = self._writer.flush, self._writer.close
         self._append(ready)
 

@@ -1,0 +1,67 @@
+"""New files that only grow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from voki_bots.errors import FileWriteError
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+class NewFile:
+    """A new file, 0600, unbuffered; every failure names its path.
+
+    Raises:
+        FileWriteError: From every method, if the disk does not take it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+        except OSError as error:
+            raise self._error("created", error) from error
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._fd is None
+
+    def write(self, data: bytes, span: tuple[int, int] | None = None) -> None:
+        """Append bytes; what `span` of ticks they hold matters only where they are encrypted."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor(), view) :]
+        except OSError as error:
+            raise self._error("written", error) from error
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Replace bytes that were written before."""
+        try:
+            os.pwrite(self._descriptor(), data, offset)
+        except OSError as error:
+            raise self._error("written", error) from error
+
+    def close(self) -> None:
+        """Make it durable and close it; closing twice is fine."""
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise self._error("made durable", error) from error
+        finally:
+            os.close(fd)
+
+    def _descriptor(self) -> int:
+        if self._fd is None:
+            raise FileWriteError(f"{self.path} is closed already", path=str(self.path))
+        return self._fd
+
+    def _error(self, verb: str, error: OSError) -> FileWriteError:
+        return FileWriteError(f"{self.path} cannot be {verb}: {error.strerror or error}", path=str(self.path))
