@@ -29,7 +29,7 @@ $(VENV)/created:
 # What runs: the framework, its sandbox and the bundled plugins.
 $(VENV)/installed: $(VENV)/created $(SOURCES)
 	@echo "Installing voki-bots and its bundled plugins into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption]' --editable plugins/recorder
+	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption,upload]' --editable plugins/recorder
 	@touch $@
 
 # What judges it.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from voki_bots.archive.options import FinishOptions
     from voki_bots.archive.pool import FinishPool
     from voki_bots.archive.retention import Archive
+    from voki_bots.archive.upload import StorageTarget
     from voki_bots.bots.bot import Bot
     from voki_bots.bots.consent import ConsentPolicy
     from voki_bots.bots.plugin import (
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
         ProtocolError,
         ReplyTimeoutError,
         SignallingError,
+        StorageConflictError,
+        StorageError,
         SupervisionError,
         VokiError,
     )
@@ -103,6 +106,7 @@ _HOMES = {
     "voki_bots.archive.options": ("FinishOptions",),
     "voki_bots.archive.pool": ("FinishPool",),
     "voki_bots.archive.retention": ("Archive",),
+    "voki_bots.archive.upload": ("StorageTarget",),
     "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.consent": ("ConsentPolicy",),
     "voki_bots.bots.plugin": (
@@ -181,6 +185,8 @@ _HOMES = {
         "ProtocolError",
         "ReplyTimeoutError",
         "SignallingError",
+        "StorageConflictError",
+        "StorageError",
         "SupervisionError",
         "VokiError",
     ),
@@ -273,6 +279,9 @@ __all__ = [
     "SignallingLost",
     "SignallingRestored",
     "Sink",
+    "StorageConflictError",
+    "StorageError",
+    "StorageTarget",
     "Supervision",
     "SupervisionError",
     "SupervisionStarted",

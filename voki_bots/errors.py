@@ -15,7 +15,9 @@ The tree (each class says on its second line what to do)::
     ├── MediaError
     │   ├── NegotiationError            this call cannot be attended           .step
     │   ├── IceError                    check TURN; then retry                 .state          retryable
-    │   └── FileWriteError              the disk; other plugins go on          .path
+    │   ├── FileWriteError              the disk; other plugins go on          .path
+    │   └── StorageError                the local copy stays; retry                            retryable
+    │       └── StorageConflictError    another writer has that call
     ├── SupervisionError                the gate stays closed                  .mode .why
     └── PluginError                     one plugin failed in one call          .plugin
 
@@ -181,6 +183,24 @@ class FileWriteError(MediaError):
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class StorageError(MediaError):
+    """A call could not be copied to where calls are kept.
+
+    What to do: retry; nothing is lost, the local copy stays.
+    """
+
+    retryable = True
+
+
+class StorageConflictError(StorageError):
+    """Another writer has copied a call of that name; nothing was written over.
+
+    What to do: give one of them another prefix.
+    """
+
+    retryable = False
 
 
 class SupervisionError(VokiError):

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from voki_bots.archive.journal import Journal, check_chain, read_journal
 from voki_bots.archive.layout import JOURNAL, call_directories, make_directory, split_template, writing
 from voki_bots.archive.seal import ListedCall, list_calls, read_call, seal, seal_with
 from voki_bots.archive.sidecar import fold
-from voki_bots.errors import ConfigurationError, FileWriteError
+from voki_bots.archive.upload import StorageTarget, ledger_of, upload, uploaded
+from voki_bots.errors import ConfigurationError, FileWriteError, StorageError
 
 AUDIT = "audit.jsonl"
 """The name of an archive's audit journal, in its root: what was erased, when, by whom and why."""
@@ -68,6 +69,37 @@ class Archive:
             and not is_written(directory)
         ]
 
+    def to_upload(self, targets: Sequence[StorageTarget]) -> list[Path]:
+        """Find sealed calls that are not in every target yet; it reads every file of those that may be."""
+        return [
+            call.directory
+            for call in list_calls(self.root)
+            if call.sealed and not is_written(call.directory) and not uploaded(call.directory, targets)
+        ]
+
+    def upload(self, directory: Path, targets: Sequence[StorageTarget]) -> int:
+        """Copy a sealed call into every target; see `voki_bots.archive.upload.upload`. It blocks.
+
+        Returns:
+            How many files were sent.
+
+        Raises:
+            StorageError: At the first target that does not take it; what was sent before counts.
+            FileWriteError: If it is not sealed, or the disk does not let us.
+        """
+        return sum(upload(directory, target) for target in targets)
+
+    def forget(self, directory: Path, targets: Sequence[StorageTarget]) -> None:
+        """Erase the local copy of a call that is in every target. Raises as `erase` does.
+
+        Raises:
+            StorageError: If it is not.
+        """
+        call = read_call(directory)
+        if call is None or not uploaded(directory, targets):
+            raise StorageError(f"{directory} is not in every store, and so stays here")
+        self.erase(call, by="upload", reason=f"it is in {', '.join(each.url for each in targets)}")
+
     def expired(self, older_than: float | None = None) -> list[ListedCall]:
         """Find calls whose time is over and which are not on hold, oldest first.
 
@@ -113,6 +145,7 @@ class Archive:
                 shutil.rmtree(doomed)
                 finishing = directory.with_name(f".{directory.name}.finishing")
                 shutil.rmtree(finishing, ignore_errors=True)
+                ledger_of(directory).unlink(missing_ok=True)
         self._tidy(directory.parent)
         self.audit("call_erased", **facts, folder=self._inside(directory))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voki_bots import Archive, Attendance, FinishOptions, FinishPool, Log, VokiError
+from voki_bots_recorder.uploading import Uploads
 
 PATIENCE = 120.0
 """Seconds that a session may take to seal its folder."""
@@ -27,10 +28,14 @@ class Finishing:
 
     Args:
         size: How many at once.
+        uploads: Takes what is finished.
+        archive: Where calls are kept; `recover` is told in any case.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, uploads: Uploads | None = None, archive: Path | None = None) -> None:
+        self._archive = archive
         self._pool = FinishPool(size)
+        self._uploads = uploads or Uploads((), forget=False)
         self._jobs: set[asyncio.Task[None]] = set()
 
     def soon(self, call: Attendance, options: FinishOptions) -> None:
@@ -40,12 +45,13 @@ class Finishing:
         job.add_done_callback(self._jobs.discard)
 
     async def close(self, linger: float = LINGER) -> None:
-        """Wait for what is being finished, then give up what is not."""
+        """Wait for what is being finished and copied, then give up what is not."""
         if self._jobs:
             _, late = await asyncio.wait(tuple(self._jobs), timeout=linger)
             for job in late:
                 job.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await self._uploads.close()
 
     async def _finish(self, call: Attendance, options: FinishOptions) -> None:
         directory, log = call.directory, call.log
@@ -59,10 +65,11 @@ class Finishing:
         call.metrics.count("finished")
         if _tell(log, directory, made):
             call.metrics.count("unsound")
+        self._uploads.soon(directory, Archive(self._archive or directory.parent), log)
 
     async def recover(self, archive: Path, log: Log, *, after: float = RESUME) -> None:
         """Finish what a crash left, then purge, again and again, until it is cancelled."""
-        kept = Archive(archive)
+        self._archive, kept = archive, Archive(archive)
         await asyncio.sleep(after)
         for directory in await asyncio.to_thread(kept.unfinished):
             try:
@@ -70,6 +77,7 @@ class Finishing:
             except VokiError as error:
                 log.warning("finish_failed", directory=str(directory), why=str(error))
         while True:
+            await self._uploads.left(kept, log)
             await asyncio.to_thread(purge, kept, log)
             await asyncio.sleep(ROUND)
 

@@ -15,6 +15,7 @@ from voki_bots import Attendance, Plugin
 from voki_bots_recorder.files import TrackFiles
 from voki_bots_recorder.finishing import Finishing
 from voki_bots_recorder.settings import RecorderSettings
+from voki_bots_recorder.uploading import Uploads
 
 CLOSING = 20.0
 """Seconds the disk may take to close the files of a call."""
@@ -27,7 +28,8 @@ class Recorder(Plugin[RecorderSettings]):
 
     async def __aenter__(self) -> Self:
         """From now on calls are finished when they are over."""
-        self._finishing = Finishing(self.settings.finishers)
+        uploads = Uploads(self.settings.upload, forget=self.settings.delete_after_upload)
+        self._finishing = Finishing(self.settings.finishers, uploads, self.settings.directory)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -46,7 +48,13 @@ class Recorder(Plugin[RecorderSettings]):
         return self.settings.video
 
     def check(self) -> Sequence[str]:
-        """Say why the directory cannot be written, if so. Nothing is made."""
+        """Say why the directory cannot be written, or nothing be copied, if so. Nothing is made."""
+        found = [
+            f"upload.{n}: {why}" for n, each in enumerate(self.settings.upload) for why in each.problems()
+        ]
+        return [*found, *self._unwritable()]
+
+    def _unwritable(self) -> Sequence[str]:
         if self.settings.directory is None:
             return ()
         wanted = self.settings.directory.absolute()
@@ -92,5 +100,5 @@ class Recorder(Plugin[RecorderSettings]):
             else:
                 files.rename()
             finally:
-                if self._finishing is not None and options.anything:
+                if self._finishing is not None and (options.anything or self.settings.upload):
                     self._finishing.soon(call, options)

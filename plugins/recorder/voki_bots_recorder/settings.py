@@ -7,7 +7,15 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from voki_bots import Archive, ConfigurationError, FinishOptions, PluginSettings, Role, check_recipients
+from voki_bots import (
+    Archive,
+    ConfigurationError,
+    FinishOptions,
+    PluginSettings,
+    Role,
+    StorageTarget,
+    check_recipients,
+)
 
 _EVERYBODY = (Role.ATTENDANT, Role.CUSTOMER, Role.UNKNOWN)
 
@@ -24,6 +32,8 @@ class RecorderSettings(PluginSettings):
         picture: Whether a picture of the call is drawn.
         video: Whether pictures are recorded too, as they come.
         recipients: Public keys of age for whom all files are encrypted; without any they are readable.
+        upload: Where calls are copied to when they are finished; all of them get every call.
+        delete_after_upload: Whether the local copy goes once all of them have it, read back and compared.
         format: Of these files.
         rate: Their samples per second.
         keep: After what time a call may be purged, such as ``90d``; None keeps it.
@@ -41,6 +51,8 @@ class RecorderSettings(PluginSettings):
     picture: bool = True
     video: bool = False
     recipients: tuple[str, ...] = ()
+    upload: tuple[StorageTarget, ...] = ()
+    delete_after_upload: bool = False
     format: Literal["opus", "flac", "wav"] = "opus"
     rate: Literal[8_000, 12_000, 16_000, 24_000, 48_000] = 48_000
     keep: str | None = None
