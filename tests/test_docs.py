@@ -17,7 +17,18 @@ from voki_bots_recorder import RecorderSettings
 
 import voki_bots
 import voki_bots.testing
-from voki_bots import Attendance, Bot, CallEvent, GapCause, Rule, ServiceEvent, errors, settings
+from voki_bots import (
+    Attendance,
+    Bot,
+    CallEvent,
+    ConsentPolicy,
+    GapCause,
+    Rule,
+    ServiceEvent,
+    Watch,
+    errors,
+    settings,
+)
 from voki_bots.archive.sidecar import fold
 from voki_bots.bots.registry import Registry
 from voki_bots.cli.running import load_bots
@@ -36,6 +47,8 @@ SETTINGS = (
     settings.ServiceSettings,
     settings.ArchiveSettings,
     Rule,
+    ConsentPolicy,
+    Watch,
     RecorderSettings,
 )
 

@@ -175,3 +175,13 @@ def test_an_announcement_needs_a_bot_that_speaks(tmp_path: Path) -> None:
     """A policy that a bot cannot meet is told before anything connects."""
     (line,) = problems(tmp_path, GOOD + '[consent]\npolicy = "announce"\nannouncement = "told.wav"\n')
     assert line.startswith("bots.0.consent.announcement: bot 'minutes' cannot play its announcement")
+
+
+def test_watches_are_read(tmp_path: Path) -> None:
+    """A pause must have an end."""
+    watch = '\n[[bots.watch]]\non = "SupervisionStarted"\nwhere = { mode = "barge" }\n'
+    ((bot, plugins),) = read(tmp_path, f'{GOOD}{watch}until = "SupervisionStopped"\n').bots
+    assert [each.actor for each in bot.watch] == ["watch:SupervisionStarted"]
+    assert plugins[-1].name == "watch"
+    (found,) = problems(tmp_path, GOOD + watch)
+    assert found.startswith("bots.0.watch.0:") and "ends" in found

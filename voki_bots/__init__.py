@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PluginSettings,
     )
     from voki_bots.bots.rule import Login, Rule
+    from voki_bots.bots.watch import Watch
     from voki_bots.calls import (
         AnswerReceived,
         AppointmentReminded,
@@ -121,6 +122,7 @@ _HOMES = {
         "PluginSettings",
     ),
     "voki_bots.bots.rule": ("Login", "Rule"),
+    "voki_bots.bots.watch": ("Watch",),
     "voki_bots.calls": (
         "AnswerReceived",
         "AppointmentReminded",
@@ -294,6 +296,7 @@ __all__ = [
     "UtteranceHeard",
     "VideoPacket",
     "VokiError",
+    "Watch",
     "check_recipients",
 ]
 

@@ -22,6 +22,7 @@ from voki_bots.bots.consent import ConsentPolicy
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.registry import Registry, problems
 from voki_bots.bots.rule import Login, Rule
+from voki_bots.bots.watch import Watch
 from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -374,6 +375,7 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
     speaks = table.pop("speaks", False)
     longest_pause, login = table.pop("longest_pause", None), table.pop("login", None)
+    watch = table.pop("watch", [])
     if not isinstance(name, str):
         found.append(f"{path}.name: expected a string, got {type(name).__name__}")
     if not isinstance(speaks, bool):
@@ -385,6 +387,10 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
     checked = _part(Rule, rule, f"{path}.join", found) or Rule()
     if "consent" in table:
         consent = _part(ConsentPolicy, table.pop("consent"), f"{path}.consent", found)
+    if not isinstance(watch, list):
+        found.append(f"{path}.watch: expected an array of tables, [[bots.watch]]")
+        watch = []
+    watches = [_part(Watch, each, f"{path}.watch.{i}", found) for i, each in enumerate(watch)]
     own = _part(Login, login, f"{path}.login", found) if login is not None else None
     for key in sorted(table):
         if key not in plugins:
@@ -394,7 +400,15 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
     if not isinstance(name, str):
         return None
     try:
-        bot = Bot(name, join=checked, speaks=speaks, longest_pause=longest_pause, login=own, consent=consent)
+        bot = Bot(
+            name,
+            join=checked,
+            speaks=speaks,
+            longest_pause=longest_pause,
+            consent=consent,
+            watch=[each for each in watches if each is not None],
+            login=own,
+        )
     except ConfigurationError as error:
         found.append(f"{path}.{error.path}: {error}")
         return None

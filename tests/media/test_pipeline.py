@@ -310,6 +310,42 @@ def test_a_redial_leaves_one_gap_on_the_line_and_the_account_closes() -> None:
     assert abs(sum(call.account().values()) - 5.0) < 1 / 48_000
 
 
+async def test_a_redial_in_a_pause_stays_paused() -> None:
+    """The next segment's tracks give nothing before the pause is over, and the account closes."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL)
+    for n in range(50):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.pipeline.hold(GapCause.MASKED)
+    call.pipeline.end_segment(0)
+    for n in range(100):
+        if n == 50:
+            call.pipeline.release()
+        call.send(n, PAYLOAD, at=2.0 + n * 0.02, segment=1, ssrc=99)
+    call.end(4.0)
+    await finish(tap)
+    assert [p.sequence for p in shelf.items if p.track.segment == 1] == list(range(50, 100))
+    assert abs(sum(call.account().values()) - 4.0) < 1 / 48_000
+
+
+async def test_what_closes_a_call_may_change_while_it_is_closed() -> None:
+    """Nothing comes out in between, and each cause has its own gap."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("t"), shelf)
+    call.pipeline.packets(tap, ALL)
+    call.pipeline.hold(GapCause.NO_CONSENT)
+    for n in range(100):
+        if n == 50:
+            call.pipeline.hold(GapCause.MASKED)
+        call.send(n, PAYLOAD, at=n * 0.02)
+    call.end(2.0)
+    await finish(tap)
+    assert shelf.items == []
+    assert call.gaps(GapCause.MASKED) == [(0.98, 2.0)]
+    assert abs(sum(call.account().values()) - 2.0) < 1 / 48_000
+
+
 def test_the_time_that_it_takes_to_notice_a_death_is_no_silence_of_anybodys() -> None:
     """The far end vanished in the middle of speech, and that was known four seconds later."""
     call = Call()

@@ -16,6 +16,7 @@ from voki_bots.bots.handlers import Handlers, On, When
 from voki_bots.bots.plugin import Handler, Plugin
 from voki_bots.bots.registry import Registry, configure
 from voki_bots.bots.rule import Login, Rule
+from voki_bots.bots.watch import Watch, Watching
 from voki_bots.calls import (
     CallJoined,
     CallLeft,
@@ -43,6 +44,7 @@ class Bot:
             sender at all: nothing of it can be heard, whatever a plugin does.
         longest_pause: Seconds after which any pause of its calls ends by itself; None lets a pause last until
             somebody ends it.
+        watch: What pauses its calls when it happens.
         login: Attends as this user; None attends as the user who finds the calls.
         consent: What must have happened before anything of its calls is written.
 
@@ -67,6 +69,7 @@ class Bot:
         join: Rule | None = None,
         speaks: bool = False,
         longest_pause: float | None = None,
+        watch: Sequence[Watch] = (),
         login: Login | None = None,
         consent: ConsentPolicy | None = None,
     ) -> None:
@@ -84,6 +87,7 @@ class Bot:
             )
         self.speaks = speaks
         self.longest_pause = longest_pause
+        self.watch = tuple(watch)
         self.login = login
         self.consent = consent or ConsentPolicy()
         if self.consent.announcement is not None and not speaks:
@@ -138,10 +142,13 @@ class Bot:
                 found.append(f"{path or self.name}: plugin {one.name!r} is listed twice")
             taken.add(one.name)
         found += self._unmet(taken, path)
+        found += self._blind(path)
         if found:
             raise ConfigurationError("\n".join(found), path=path or self.name)
         if self._on:
             made.append(Handlers(self._on))
+        if self.watch:
+            made.append(Watching(self.watch))
         return made
 
     def _make(
@@ -161,6 +168,14 @@ class Bot:
         if deaf and "transcriber" not in names:
             return [f"{path or self.name}: {', '.join(deaf)} needs a transcriber among the plugins"]
         return []
+
+    def _blind(self, path: str) -> list[str]:
+        """A watch for what can never happen."""
+        where = f"{path or self.name}.watch"
+        actors = [watch.actor for watch in self.watch]
+        found = [f"{where}.{i}: {problem}" for i, one in enumerate(self.watch) for problem in one.problems()]
+        twice = sorted({actor for actor in actors if actors.count(actor) > 1})
+        return found + [f"{where}: {actor} is there twice; give each a name" for actor in twice]
 
     # ------------------------------------------------------------ decorators
 
