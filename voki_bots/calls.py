@@ -406,12 +406,14 @@ class ConsentAnnounced:
         start: Seconds of call time at which it began.
         end: At which it was over.
         to: The ids of those concerned who were there; empty if the platform named nobody.
+        sha256: Of what was played: mono int16 samples, little-endian, at 48 kHz.
     """
 
     prompt: str
     start: float
     end: float
     to: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

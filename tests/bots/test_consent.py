@@ -75,3 +75,11 @@ def test_it_is_told_to_those_who_are_surely_there() -> None:
     announced = consent("announce")
     assert (announced.met([CARL]), announced.to_tell([CARL], sure=False)) == (False, set())
     assert announced.to_tell([ANA, CARL], sure=True) == {"u-carl"}
+
+
+def test_who_was_told_need_not_be_told_again_under_their_id() -> None:
+    """A customer is heard before the platform tells their id."""
+    announced = consent("announce")
+    announced.told(["customer:Carl"])
+    announced.renamed("customer:Carl", "u-carl")
+    assert announced.met([CARL]) and not announced.to_tell([CARL], sure=True)

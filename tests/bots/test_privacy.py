@@ -1,5 +1,6 @@
 """What keeps media from everybody, against the real pipeline and gate."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -128,8 +129,9 @@ async def test_nothing_is_written_before_everything_asked_for_has_happened(askin
     assert (asking.held, asking.said) == (GapCause.NO_CONSENT, ["told.wav"])
     asking.privacy.agree("u-carl", how="pressed 1")
     assert asking.held is None
+    told = hashlib.sha256(Prompt.from_pcm(tone(440, 1.0)).samples.astype("<i2").tobytes()).hexdigest()
     assert asking.events == [
-        ConsentAnnounced("told.wav", 0.0, 1.0, ("u-carl",)),
+        ConsentAnnounced("told.wav", 0.0, 1.0, ("u-carl",), told),
         ConsentGiven("u-carl", "pressed 1", ("u-carl",)),
     ]
 

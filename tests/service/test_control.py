@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from voki_bots.calls import Call
+from voki_bots.calls import Call, Participant
 from voki_bots.service.control import Control
 
 TOKEN = "a-token-of-the-tests"
@@ -62,6 +62,7 @@ class Agreed:
 
     def __init__(self) -> None:
         self.call = Call("acme", "a/b")
+        self.roster = SimpleNamespace(participants=[Participant("u-carl")])
         self.privacy = self
         self.heard: list[tuple[str, str, bool]] = []
 
@@ -91,3 +92,12 @@ async def test_the_word_of_somebody_on_being_recorded_is_passed_on(
         address = PAUSE.replace("pause", "consent")
         answer = await http.post(address, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, session.heard) == (200, [heard])
+
+
+async def test_a_mistyped_id_is_nobodys_word() -> None:
+    """It must not count for everybody who is there."""
+    session: Any = Agreed()
+    async with asked(Control(lambda: (session,), TOKEN)) as http:
+        address = PAUSE.replace("pause", "consent")
+        answer = await http.post(address, json={"by": "u-cral"}, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, session.heard) == (409, [])

@@ -155,6 +155,19 @@ async def test_a_pause_closes_every_sink() -> None:
     assert [round(each.start, 2) for each in heard] == [0.5, 0.52, 0.54, 0.56, 0.58]
 
 
+async def test_a_refusal_closes_every_sink() -> None:
+    """As in a real call, until the same one agrees."""
+    heard: list[Packet] = []
+    async with FakeAttendance() as call:
+        call.packets(heard.append)
+        ana = call.join("Ana")
+        call.consent(by=ana.id, how="said no", given=False)
+        await call.speak(ana, silence(0.5))
+        call.consent(by=ana.id, how="said yes")
+        await call.speak(ana, silence(0.04))
+    assert [round(each.start, 2) for each in heard] == [0.5, 0.52]
+
+
 async def test_a_pause_ends_by_itself_when_its_time_is_over() -> None:
     """As in a real call, `timer` resumes."""
     async with FakeAttendance() as call:

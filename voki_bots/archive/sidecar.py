@@ -304,6 +304,7 @@ class Fold:
 
     def _consent_announced(self, line: Mapping[str, Any]) -> None:
         said = {"prompt": str(line["prompt"]), "to": [str(each) for each in line["to"]]}
+        said["sha256"] = str(line.get("sha256", ""))
         self.announcements.append({"start": line["start"], "end": line["end"], **said})
 
     def _consent_given(self, line: Mapping[str, Any]) -> None:

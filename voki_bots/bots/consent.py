@@ -58,6 +58,13 @@ class Consent:
         """The announcement was played while these were present (ids, or `SOMEBODY`)."""
         self._told |= {SOMEBODY, *to}
 
+    def renamed(self, former: str, now: str) -> None:
+        """The platform told the id of somebody who was known by role and name alone."""
+        for names in (self._told, self._agreed, self._refused):
+            if former in names:
+                names.add(now)
+        self._refused.discard(former)
+
     def given(self, by: str, present: Iterable[Participant]) -> tuple[str, ...]:
         """Somebody agreed: one participant if `by` is an id, else whoever speaks for all who are there.
 

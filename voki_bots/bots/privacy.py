@@ -118,13 +118,22 @@ class Privacy:
             SupervisionError: If it could not be said to the end.
             MediaError: If the announcement cannot be read.
         """
-        file, to, start = self._consent.policy.announcement, self._to_tell(), self._room.now
+        file, to = self._consent.policy.announcement, self._to_tell()
         if file is None:
             return
-        await self._room.say(await asyncio.to_thread(Prompt.from_file, file))
+        prompt = await asyncio.to_thread(Prompt.from_file, file)
+        seconds = await self._room.say(prompt)
         self._consent.told(to)
-        named = tuple(sorted(to - {SOMEBODY}))
-        self._room.publish(ConsentAnnounced(file.name, start, self._room.now, named))
+        named, end = tuple(sorted(to - {SOMEBODY})), self._room.now
+        self._room.publish(
+            ConsentAnnounced(
+                prompt.name,
+                max(0.0, end - seconds),
+                end,
+                named,
+                await asyncio.to_thread(lambda: prompt.sha256),
+            )
+        )
         self.look()
 
     def _to_tell(self) -> set[str]:
@@ -133,6 +142,10 @@ class Privacy:
         heard = any(roster.who(track).role in concerned for track in tracks)
         sure = heard or any(each.role in concerned for each in roster.announced)
         return self._consent.to_tell(roster.present, sure=sure)
+
+    def renamed(self, former: str, now: str) -> None:
+        """Somebody's id became known; what they heard and said is theirs still."""
+        self._consent.renamed(former, now)
 
     def tick(self) -> None:
         """End what is over by now."""

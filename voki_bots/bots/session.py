@@ -461,8 +461,10 @@ class CallSession:
         if participant.id in self._here:
             return
         self._here.add(participant.id)
+        if (former := self.roster.former_id(participant.id)) is not None:
+            self.privacy.renamed(former, participant.id)
         self.privacy.look()
-        if self.roster.former_id(participant.id) in self._here:
+        if former in self._here:
             self.record(ParticipantJoined(participant))
         else:
             self.publish(ParticipantJoined(participant))

@@ -8,6 +8,7 @@ nothing is sent at all.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -99,6 +100,11 @@ class Prompt:
     def seconds(self) -> float:
         """How long it lasts."""
         return len(self.samples) / SAMPLE_RATE
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of its samples, little-endian: it proves later what was said."""
+        return hashlib.sha256(self.samples.astype("<i2").tobytes()).hexdigest()
 
     @cached_property
     def packets(self) -> tuple[bytes, ...]:

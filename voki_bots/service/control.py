@@ -107,6 +107,9 @@ class Control:
         async def consent(tenant: str, call: str, asked: ConsentAsked) -> list[dict[str, Any]]:
             """Take note that somebody agreed to be recorded, or does not."""
             sessions = self._in(tenant, call)
+            there = {each.id for session in sessions for each in session.roster.participants}
+            if asked.by and asked.by not in there:  # a mistyped id must not count as everybody's word
+                raise HTTPException(409, "nobody in the call has this id")
             for session in sessions:
                 how = f"{asked.how} ({asked.by_whom})" if asked.how else asked.by_whom
                 session.privacy.agree(asked.by or asked.by_whom, how=how, given=asked.given)

@@ -140,6 +140,7 @@ class FakeAttendance:
         self._forgiving = forgiving
         self._now = 0.0
         self._pauses = Pauses()
+        self._refused: set[str] = set()
         self._people: dict[str, Participant] = {}
         self._tracks: dict[Track, Attribution] = {}
         self._bus = Bus()
@@ -217,7 +218,7 @@ class FakeAttendance:
         It returns when every sink has taken them.
         """
         self._now = max([self._now, *(each.start + to_seconds(each.duration) for each in items)])
-        if not self._pauses.standing:
+        if not (self._pauses.standing or self._refused):
             for listening in self._listenings:
                 listening.offer(items)
         await self._settle()
@@ -225,7 +226,7 @@ class FakeAttendance:
     async def feed_frames(self, items: Sequence[AudioFrame]) -> None:
         """Deliver frames to all who listen, as they are, and move call time."""
         self._now = max([self._now, *(each.end for each in items)])
-        if not self._pauses.standing:
+        if not (self._pauses.standing or self._refused):
             for listening in self._listenings:
                 listening.offer_frames(items)
         await self._settle()
@@ -327,7 +328,8 @@ class FakeAttendance:
         return made.until
 
     def consent(self, *, by: str, how: str, given: bool = True) -> None:
-        """See `voki_bots.Attendance`."""
+        """See `voki_bots.Attendance`; a refusal closes every sink, until the same one agrees."""
+        (self._refused.discard if given else self._refused.add)(by)
         self.emit(ConsentGiven(by, how) if given else ConsentRefused(by, how))
 
     def resume(self, *, actor: str | None = None, everyone: bool = False) -> None:
