@@ -16,10 +16,15 @@ from voki_bots.calls import (
     Call,
     CallJoined,
     CallLeft,
+    ConsentAnnounced,
+    ConsentGiven,
+    ConsentRefused,
     GapCause,
     GapFound,
     Participant,
     ParticipantJoined,
+    RecordingPaused,
+    RecordingResumed,
     Role,
     Track,
     TrackAttributed,
@@ -291,3 +296,80 @@ def test_a_changed_audit_line_fails_the_proof(voki_bots: Any, archive: Path) -> 
     audit.write_text(audit.read_text().replace("ana", "eva"))
     said = voki_bots("recordings", "verify", archive)
     assert said.exit_code == 1 and "audit.jsonl: line 1 of the journal was changed" in said.stdout
+
+
+# ---------------------------------------------------------------- what was withheld
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Path:
+    """A call of ten seconds: nobody had agreed until 2 s, it was paused from 4 s to 6 s, refused at 8 s."""
+    now = 0.0
+    folder = CallFolder.open(
+        tmp_path / "archive",
+        Call("acme", "5f3c"),
+        "minutes",
+        clock=lambda: now,
+        wall=lambda: datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=now),
+    )
+    folder.record(ParticipantJoined(ANA))
+    folder.record(TrackStarted(TRACK, 0.0))
+    folder.record(TrackAttributed(TRACK, Attribution(ANA, 1.0, "msid")))
+    folder.record(ConsentAnnounced("told.wav", 0.5, 1.5, ("u-1",)))
+    folder.record("track_file", track=str(TRACK), path="tracks/customer-1.0.opus", codec="opus", start=2.0)
+    (folder.directory / "tracks").mkdir(mode=0o700)
+    speak(folder.directory / "tracks/customer-1.0.opus", [(0, 2), (4, 6)])
+    for at, event in (
+        (2.0, ConsentGiven("u-1", "pressed 1", ("u-1",))),
+        (2.0, GapFound(TRACK, 0.0, 2.0, GapCause.NO_CONSENT)),
+        (4.0, RecordingPaused("api:ana", 4.0, "card")),
+        (6.0, RecordingResumed("timer", 6.0, "api:ana")),
+        (6.0, GapFound(TRACK, 4.0, 6.0, GapCause.MASKED)),
+        (8.0, ConsentRefused("u-1", "said\x1b no")),
+        (10.0, GapFound(TRACK, 8.0, 10.0, GapCause.NO_CONSENT)),
+        (10.0, TrackEnded(TRACK, 10.0, 4.0)),
+        (10.0, CallLeft("the call ended: completed")),
+    ):
+        now = at
+        folder.record(event)
+    folder.seal()
+    return tmp_path / "archive"
+
+
+def test_list_tells_what_was_withheld(voki_bots: Any, guarded: Path) -> None:
+    """How long, in the table; which spans and why, in JSON."""
+    said = voki_bots("recordings", "list", guarded)
+    assert "sealed, paused for 0:02, no consent for 0:04, refused" in said.stdout
+    (call,) = json.loads(voki_bots("recordings", "list", guarded, "--json").stdout)
+    assert call["refused"] == ["u-1"] and call["sound"]
+    assert call["withheld"][1] == {
+        "start": 4.0,
+        "end": 6.0,
+        "why": "paused by api:ana (card), ended by timer",
+    }
+
+
+def test_show_tells_who_paused_and_who_agreed(voki_bots: Any, guarded: Path) -> None:
+    """Each announcement and each answer is a line of its own; text of others stays text."""
+    said = voki_bots("recordings", "show", guarded).stdout
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert lines[-8:-1] == [
+        "silent 0.00 – 2.00 s no consent",
+        "silent 4.00 – 6.00 s paused by api:ana (card), ended by timer",
+        "silent 8.00 – 10.00 s no consent",
+        "told 0.50 – 1.50 s told.wav, to u-1",
+        "agreed 2.00 s u-1: pressed 1",
+        "refused 8.00 s u-1: said\\x1b no",
+        "nothing more is recorded: u-1 refused",
+    ]
+
+
+def test_export_of_a_span_that_holds_a_mask(voki_bots: Any, guarded: Path, tmp_path: Path) -> None:
+    """Two seconds around the beginning of the pause: a tone, then silence, and a line that says why."""
+    out = tmp_path / "stretch.flac"
+    said = voki_bots("recordings", "export", guarded, "--from", "3", "--to", "5", "--output", out)
+    assert_tone(440, read_audio(out), at=0.2)
+    assert_silence(read_audio(out), at=1.1)
+    assert said.stdout.split() == ["2.0", "s", str(out)]
+    told = " ".join(said.stderr.split())
+    assert told == "silent 4.00 – 5.00 s paused by api:ana (card), ended by timer"

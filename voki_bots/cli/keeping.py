@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from voki_bots.cli.text import shown
+from voki_bots.cli.withheld import withheld
 from voki_bots.errors import ConfigurationError, VokiError
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def export(
 ) -> None:
     """Write a stretch of a call into a file of its own.
 
-    It is made from the tracks, which are not changed. Channels are roles, or the ids of participants.
+    It is made from the tracks, which are not changed. Channels are roles, or the ids of participants. Where
+    the call was paused or consent was missing there is silence; standard error says which spans these are.
     """
     from voki_bots.archive.export import export as write
     from voki_bots.archive.options import FORMATS, FinishOptions
@@ -155,6 +157,9 @@ def export(
     keys = _keys(identity)
     written = write(found[0].directory, output, channels, start=start, end=end, rate=rate, keys=keys)
     typer.echo(f"{written:.1f} s  {shown(output)}")
+    for each in withheld(found[0].sidecar):
+        if (part := each.within(start, start + written)) is not None:
+            typer.echo(f"silent  {part}", err=True)
 
 
 def decrypt(

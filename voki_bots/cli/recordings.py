@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from voki_bots.cli import keeping
+from voki_bots.cli import keeping, withheld
 from voki_bots.cli.text import clock, shown, size
 from voki_bots.errors import ConfigurationError
 
@@ -35,7 +35,7 @@ def list_(directories: Directories, as_json: AsJson = False) -> None:
     """List recorded calls, oldest first.
 
     A call counts as sealed once its files were closed and hashed, and as sound if the audio and the gaps of
-    every track make up its duration.
+    every track make up its duration. For how long it was paused, or without consent, is told, too.
     """
     found = find(directories)
     if as_json:
@@ -49,6 +49,7 @@ def list_(directories: Directories, as_json: AsJson = False) -> None:
     for each in found:
         finished = bool((each.sidecar.get("finish") or {}).get("at"))
         state = ("sealed, finished" if finished else "sealed") if each.sealed else "not sealed"
+        unsound = ["does not add up"] if each.sealed and not each.sound else []
         table.add_row(
             shown(each.started[:19].replace("T", " ")),
             shown(each.tenant, 24),
@@ -56,7 +57,7 @@ def list_(directories: Directories, as_json: AsJson = False) -> None:
             shown(each.bot, 24),
             clock(each.duration),
             str(len(each.tracks)),
-            state if each.sound or not each.sealed else f"{state}, does not add up",
+            ", ".join([state, *unsound, *withheld.state(each.sidecar)]),
             shown(each.directory),
         )
     print_table(table)
@@ -68,7 +69,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the sidecars instead.")] = False,
     width: Annotated[int, typer.Option(min=10, max=500, help="Columns of the picture.")] = 60,
 ) -> None:
-    """Show who took part in a call, its tracks, gaps and files.
+    """Show who took part in a call, its tracks, gaps and files, and what was withheld and why.
 
     A picture shows along call time when each track was loud, and where it has gaps and why.
     """
@@ -158,7 +159,11 @@ def _names(directories: Sequence[Path]) -> str:
 def _listed(call: ListedCall) -> dict[str, Any]:
     names = ("tenant", "call", "bot", "started", "duration", "sealed", "sound")
     said = {name: getattr(call, name) for name in names}
-    return said | {"directory": str(call.directory), "tracks": len(call.tracks)}
+    kept = [
+        {"start": each.start, "end": each.end, "why": each.why} for each in withheld.withheld(call.sidecar)
+    ]
+    more = {"tracks": len(call.tracks), "withheld": kept, "refused": withheld.refusing(call.sidecar)}
+    return said | {"directory": str(call.directory)} | more
 
 
 def _show(call: ListedCall, width: int) -> None:
@@ -201,6 +206,8 @@ def _gaps_and_files(call: ListedCall) -> None:
         for gap in track["gaps"]:
             span = f"{gap['start']:8.2f} – {gap['end']:8.2f} s"
             typer.echo(f"gap   {span}  {shown(gap['cause']):<10} track {shown(track['id'])}")
+    for line in withheld.words(call.sidecar):
+        typer.echo(line)
     for file in call.sidecar.get("files", []):
         typer.echo(f"file  {size(file['bytes']):>9}  {file['sha256'][:12]}…  {shown(file['path'])}")
     for output in (call.sidecar.get("finish") or {}).get("outputs", []):
