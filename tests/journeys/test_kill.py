@@ -1,16 +1,23 @@
-"""The bot's process is killed in the middle of a call."""
+"""The bot's process, or the whole service, is killed in the middle of a call."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
-from tests.journeys.conftest import RATE, environment, eventually, journal, program
-from voki_bots.archive.journal import check_chain
+import pytest
+
+from tests.journeys.conftest import RATE, environment, eventually, journal, program, sidecar
+from tests.service.conftest import free_port
+from voki_bots.archive.journal import check_chain, read_journal
 from voki_bots.archive.seal import seal, verify
 from voki_bots.testing.signals import correlation, decode
-from voki_bots.testing.sim import Sim
+from voki_bots.testing.sim import Sim, SimCall
 
 LOSS = 1.0
 """Seconds before a kill that may be lost."""
@@ -37,3 +44,84 @@ async def test_kill_minus_nine_loses_a_second_at_most(sim: Sim, tmp_path: Path) 
     assert check_chain(journal(folder)) == []
     seal(folder)
     assert verify(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(1, 3), pytest.param(2, 20, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+)
+async def test_a_service_that_is_killed_again_and_again_loses_a_second_each_time(
+    sim: Sim, tmp_path: Path, seed: int, kills: int
+) -> None:
+    """Each start goes on with the call; in the end all of it is sealed, finished, and verifies."""
+    rng = random.Random(seed)
+    call = await sim.call("attendant", "customer", switches={"msid_user_ids": True})
+    folder, config = tmp_path / "calls" / sim.tenant / call.id, tmp_path / "bots.toml"
+    config.write_text(
+        f'[service]\nport = {free_port()}\npoll = 0.5\n[[bots]]\nname = "minutes"\nplugins = ["recorder"]\n'
+        f'join = {{ departments = ["{call.call.department_id}"] }}\n'
+        f'[bots.recorder]\ndirectory = "{tmp_path / "calls"}"\n'
+    )
+    env = environment(await sim.user())
+    for life in range(kills):
+        async with program("run", str(config), env=env) as bot:
+            await eventually(lambda n=life: len(_openings(folder)) > n, "the bot being in the call", 30)
+            heard = await _heard(call, folder, rng.uniform(0.3, 3.0))
+            os.kill(bot.process.pid, signal.SIGKILL)
+            await bot.ended()
+        for role, seconds in heard.items():
+            assert _recorded(folder, role) >= seconds - LOSS, (
+                f"life {life}: {role}, heard for {seconds:.2f} s"
+            )
+    async with program("run", str(config), env=env):
+        await eventually(lambda: len(_openings(folder)) > kills, "the bot being in the call", 30)
+        await eventually(lambda: _recorded(folder, "customer") > 1.5, "the recording going on", 30)
+        await call.end()
+        await eventually(lambda: sidecar(folder)["finish"]["at"], "the finish", 40)
+    for person in call.people:
+        voice = decode(await call.sent(person, tmp_path / f"{person.role}.opus"), RATE)
+        for file in folder.glob(f"tracks/{person.role}-*.opus"):
+            recorded = decode(file, RATE)
+            settled = recorded[RATE // 2 :]  # a decoder that begins in the middle needs some packets
+            assert len(settled) < RATE or correlation(settled, voice) >= 0.99, file
+    assert sidecar(folder)["attendances"][kills]["ended"] and sidecar(folder)["invariant"]["ok"]
+    verifying = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "voki_bots", "recordings", "verify", folder
+    )
+    assert await verifying.wait() == 0
+
+
+async def _heard(call: SimCall, folder: Path, seconds: float) -> dict[str, float]:
+    """Let time pass; give the seconds of everybody that reached the bot once it was connected, by role."""
+    before: dict[str, int] | None = None
+    moment = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < moment:
+        if before is None and any(line["type"] == "media_connected" for line in _life(folder)):
+            before = await _forwarded(call)
+        await asyncio.sleep(0.02)
+    after = await _forwarded(call)
+    return {role: (after[role] - (before or after)[role]) * 0.02 for role in after}
+
+
+async def _forwarded(call: SimCall) -> dict[str, int]:
+    """How many packets of everybody were sent to the bot in all its lives."""
+    state = await call.state()
+    bots, people = state["bots"], state["people"]
+    return {p["role"]: sum(bot["forwarded"].get(p["id"], 0) for bot in bots) for p in people}
+
+
+def _openings(folder: Path) -> list[int]:
+    """Where in the journal, whose last line a kill may have torn, the bot came."""
+    lines = read_journal(folder / "events.jsonl") if folder.exists() else []
+    return [n for n, line in enumerate(lines) if line["type"] == "attendance_opened"]
+
+
+def _life(folder: Path) -> list[dict[str, Any]]:
+    """The journal since the bot came last."""
+    return read_journal(folder / "events.jsonl")[_openings(folder)[-1] :]
+
+
+def _recorded(folder: Path, role: str) -> float:
+    """Seconds in the files of a role since the bot came last."""
+    files = {line["path"] for line in _life(folder) if line["type"] == "track_file"}
+    own = [folder / path for path in files if path.startswith(f"tracks/{role}-")]
+    return sum(len(decode(path, RATE)) for path in own) / RATE
