@@ -55,6 +55,19 @@ def test_without_a_file_the_track_stays_cut_off(desk: Any) -> None:
     assert not seal(killed_call(desk, (0.5, 4.5), kept=False))["invariant"]["ok"]
 
 
+def test_a_track_of_which_nothing_was_written_yet_has_no_audio(desk: Any) -> None:
+    """A kill between the first packet and the first page leaves a track without a file, which adds up."""
+    folder = desk.open()
+    folder.record("finish_planned", options={})
+    folder.record(TrackStarted(TRACK, at=0.5))
+    folder.record(GapFound(TRACK, 0.0, 0.5, GapCause.LATE_JOIN))
+    folder.close()
+    sidecar = seal(folder.directory)
+    (track,) = sidecar["tracks"]
+    assert (track["end"], track["audio"], track["recovered"], track["file"]) == (0.5, 0.0, True, None)
+    assert sidecar["invariant"]["ok"]
+
+
 def test_the_next_attendance_ends_what_the_last_could_not(desk: Any) -> None:
     """A bot that comes back to the call seals the tracks of both attendances."""
     killed_call(desk, (0.5, 4.5))

@@ -28,7 +28,9 @@ def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple
     for track in sidecar["tracks"]:
         if track["start"] is None or track["end"] is not None or track["kind"] != "audio":
             continue
-        packets = _packets(directory, track)
+        # Where there was a recorder, the kill may have come before the first packet was on the disk.
+        unwritten = track["file"] is None and sidecar["finish"]["planned"] is not None
+        packets = [] if unwritten else _packets(directory, track)
         if packets is None:
             continue
         audio = sum(end - start for start, end in packets)
