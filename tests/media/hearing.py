@@ -102,10 +102,12 @@ def hear(arrivals: Sequence[Received], rate: int = 16_000) -> list[AudioFrame]:
 
 
 @asynccontextmanager
-async def speaking(heard: list[Received]) -> AsyncIterator[tuple[Peer, Mixer]]:
+async def speaking(
+    heard: list[Received], far: FarEnd | None = None, **options: Any
+) -> AsyncIterator[tuple[Peer, Mixer]]:
     """A Peer with a voice, connected to a stock end whose packets are kept."""
-    far, mixer = FarEnd(), Mixer(time.monotonic)
-    ours = Peer(0, loopback=True, on_packet=lambda _: None, voice=mixer, clock=time.monotonic)
+    far, mixer = far or FarEnd(), Mixer(time.monotonic)
+    ours = Peer(0, loopback=True, on_packet=lambda _: None, voice=mixer, clock=time.monotonic, **options)
     async with ours:
         offer = await ours.offer()
         answer = await far.answer(offer)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voki_bots.media.rtp import Unwrapper, distance
+from voki_bots.media.rtp import Unwrapper, distance, extension_block, extension_elements
 
 
 @given(st.integers(0, 0xFFFF), st.integers(-0x7FFF, 0x7FFF))
@@ -26,3 +26,10 @@ def test_one_packet_out_of_order_does_not_move_the_stream_by_a_turn() -> None:
     """A timestamp that steps back is a step back, not a wrap."""
     unwrapper = Unwrapper(32)
     assert [unwrapper.unwrap(v) for v in (960, 0, 1920)] == [960, 0, 1920]
+
+
+@given(st.dictionaries(st.integers(1, 14), st.binary(min_size=1, max_size=16)))
+def test_a_header_extension_reads_as_it_was_written(elements: dict[int, bytes]) -> None:
+    """It fills whole words (RFC 8285 section 4.2), and every element is found again."""
+    block = extension_block(elements)
+    assert (dict(extension_elements(block)), len(block) % 4) == (elements, 0)

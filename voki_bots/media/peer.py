@@ -22,6 +22,7 @@ from aiortc import (
     RTCIceServer,
     RTCPeerConnection,
     RTCRtpReceiver,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -37,6 +38,7 @@ from voki_bots.media.prompts import Mixer, Silence
 from voki_bots.media.quirks import FOREIGN
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
 from voki_bots.media.sdp import Line
+from voki_bots.media.sending import Outlet
 from voki_bots.units import SAMPLE_RATE
 
 __all__ = ["Candidate", "IceServer", "Line", "Peer", "ReceivePath", "Received"]
@@ -67,7 +69,8 @@ class Peer:
         clock: Seconds of the event loop.
         patience: Seconds without a sign of life after which the connection counts as lost.
         jitter: Gives random numbers from 0 to 1, which spread the consent checks.
-        path: The best receive path that may be used; what does not fit is fallen back from.
+        path: The best receive path that may be used; what does not fit is fallen back from. `RECEIVER` means
+            aiortc's own ways alone, also for what is sent.
 
     Attributes:
         segment: As above.
@@ -361,7 +364,10 @@ class Peer:
         direction = "sendrecv" if sending else "recvonly"
         if kind == "video" and not self._video:
             direction = "inactive"
-        transceiver = self._pc.addTransceiver(self._outbound() if sending else kind, direction)
+        track = self._outbound() if sending else None
+        transceiver = self._pc.addTransceiver(track or kind, direction)
+        if track is not None:
+            self._let_out(transceiver.sender, track)
         if kind == "audio":
             known = RTCRtpReceiver.getCapabilities("audio")
             codecs = known.codecs if known is not None else []
@@ -379,36 +385,23 @@ class Peer:
                     "sendrecv",
                     "recvonly",
                 ):
-                    transceiver.sender.replaceTrack(self._outbound())
+                    track = self._outbound()
+                    transceiver.sender.replaceTrack(track)
+                    self._let_out(transceiver.sender, track)
                     transceiver.direction = "sendrecv"
                     break
 
     def _outbound(self) -> _Outbound:
-        if self._voice is None:
-            return _Outbound(Silence(self._clock), lambda *_: None)
-        self._voice.connect()
-        return _Outbound(self._voice, self._said)
+        return _Outbound(self._voice if self._voice is not None else Silence(self._clock))
 
-    def _said(self, track: _Outbound, timestamp: int, payload: bytes) -> None:
-        """Show what we send to whoever records it, as what others send."""
-        sender = next((t for t in self._pc.getTransceivers() if t.sender.track is track), None)
-        if sender is not None and self._on_sent is not None:
-            ssrc, count = quirks.source_of(sender.sender), track.count & 0xFFFF
-            self._on_sent(
-                Received(
-                    sender.mid or "",
-                    ssrc,
-                    "audio",
-                    0,
-                    count,
-                    timestamp & 0xFFFFFFFF,
-                    False,
-                    payload,
-                    None,
-                    self._clock(),
-                    SAMPLE_RATE,
-                )
-            )
+    def _let_out(self, sender: RTCRtpSender, track: _Outbound) -> None:
+        track.outlet = Outlet(
+            sender,
+            track.source,
+            clock=self._clock,
+            on_sent=self._on_sent if self._voice is not None else None,
+            own=self._wanted is not ReceivePath.RECEIVER,
+        )
 
     def _cure(self) -> None:
         for transceiver in self._pc.getTransceivers():
@@ -495,21 +488,18 @@ class _Outbound(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, source: Mixer | Silence, sent: Callable[[_Outbound, int, bytes], None]) -> None:
+    def __init__(self, source: Mixer | Silence) -> None:
         super().__init__()
-        self._source = source
-        self._sent = sent
-        self.count = 0
+        self.source = source
+        self.outlet: Outlet | None = None
 
     async def recv(self) -> Any:
         """Give the next packet when it is due, encoded: aiortc then neither encodes nor measures levels."""
-        if self.readyState != "live":
+        if self.readyState != "live" or self.outlet is None:
             raise MediaStreamError
-        timestamp, payload = await self._source.pull()
+        timestamp, payload = await self.outlet.pull()
         packet: Any = av.Packet(payload)
         packet.pts, packet.time_base = timestamp, Fraction(1, SAMPLE_RATE)
-        self._sent(self, timestamp, payload)
-        self.count += 1
         return packet
 
 

@@ -226,6 +226,8 @@ class Pipeline:
             rate = sent.clock_rate
             flow = self._open(segment, sent.mid, sent.ssrc, sent.kind, rate, sent.arrival, local=True)
         flow.received = sent.arrival
+        if self._follows(flow, sent):
+            return
         for ordered in flow.order.push(sent):
             self._place(flow, ordered)
 

@@ -1,4 +1,4 @@
-"""What is spoken into calls: `Prompt`, and the play-out mixer that a Peer's one sender pulls from.
+"""What is spoken into calls: `Prompt`, and the play-out mixer that a Peer's one sender takes from.
 
 A prompt is decoded once and encoded once, whoever hears it: where it is alone, its packets are sent as they
 are. Only where prompts overlap, or one is stopped in the middle, the mixer encodes anew. Between prompts
@@ -44,6 +44,8 @@ STALL = 0.2
 """Seconds of delay of our own loop that are caught up by sending faster; more becomes a hole."""
 
 _FRAME = FRAME_SAMPLES / SAMPLE_RATE
+_ROUNDING = 1e-4
+"""By how many frames a clock may be early: two microseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +159,30 @@ class Silence:
         self._zero: float | None = None
         self._next = 0
 
-    async def pull(self) -> tuple[int, bytes]:
-        """Wait until the next packet is due and give it, with its timestamp in samples at 48 kHz."""
+    speaking = True
+
+    def connect(self, wake: Callable[[], None] | None = None) -> None:
+        """A new sender takes from now on; `wake` is called at once, and never again."""
+        if wake is not None:
+            wake()
+
+    def due(self, now: float) -> tuple[int, bytes] | None:
+        """Give the next packet if it is due, with its timestamp in samples at 48 kHz."""
         if self._zero is None:
-            self._zero = self._clock()
-        await asyncio.sleep(max(0.0, self._zero + self._next * _FRAME - self._clock()))
+            self._zero = now
+        if self._zero + self._next * _FRAME > now + _ROUNDING * _FRAME:
+            return None
         self._next += 1
         return (self._next - 1) * FRAME_SAMPLES, SILENT_PACKET
+
+    async def pull(self) -> tuple[int, bytes]:
+        """Wait until the next packet is due, and give it in the same way."""
+        zero = self._clock() if self._zero is None else self._zero
+        await asyncio.sleep(max(0.0, zero + self._next * _FRAME - self._clock()))
+        made = None
+        while made is None:
+            made = self.due(self._clock())
+        return made
 
 
 @dataclass(slots=True, eq=False)
@@ -208,7 +227,14 @@ class Mixer:
         self._playing: list[_Playing] = []
         self._leaving: list[_Playing] = []
         self._encoder: Encoder | None = None
+        self._idle = True
         self._wake = asyncio.Event()
+        self._begin: Callable[[], None] | None = None
+
+    @property
+    def speaking(self) -> bool:
+        """Whether there is something to be sent."""
+        return bool(self._playing)
 
     @property
     def playing(self) -> int:
@@ -232,6 +258,8 @@ class Mixer:
         playing = _Playing(prompt, asyncio.get_running_loop().create_future())
         self._playing.append(playing)
         self._wake.set()
+        if self._begin is not None:
+            self._begin()
         try:
             await asyncio.wait({playing.done}, timeout=None if begin_within == math.inf else begin_within)
             if playing.done.done() or playing.at:
@@ -251,37 +279,59 @@ class Mixer:
             if not playing.done.done():
                 playing.done.set_exception(error)
 
-    def connect(self) -> None:
-        """A new sender pulls from now on."""
+    def connect(self, wake: Callable[[], None] | None = None) -> None:
+        """A new sender takes from now on.
+
+        Args:
+            wake: Called whenever something begins to be played; None for a sender that pulls.
+        """
         self._lead = LEAD_IN
         self._encoder = None
+        self._begin = wake
+        if wake is not None and self._playing:
+            wake()
 
-    async def pull(self) -> tuple[int, bytes]:
-        """Wait until the next packet is due and give it, with its timestamp in samples at 48 kHz.
+    def due(self, now: float) -> tuple[int, bytes] | None:
+        """Give the next packet if it is due, with its timestamp in samples at 48 kHz.
 
         That it is called again says that the packet before was sent.
+
+        Args:
+            now: Seconds of the clock; nothing is given that is due later.
         """
         self._settle()
-        while True:
-            if not self._playing:
-                self._encoder = None
-                self._wake.clear()
-                await self._wake.wait()
-                self._next = max(self._next, math.ceil((self._clock() - self._zero) / _FRAME))
-            due = self._zero + self._next * _FRAME
-            await asyncio.sleep(max(0.0, due - self._clock()))
-            # What was stopped before its first word is not begun.
-            self._playing = [p for p in self._playing if p.at or not p.stopping]
-            if (error := self._refusal()) is not None:
-                self.fail(error)
-            elif self._playing:
-                break
-        if (late := self._clock() - due) > STALL:
-            self._next += int(late / _FRAME)
+        frame = math.floor((now - self._zero) / _FRAME + _ROUNDING)
+        behind = frame - self._next
+        if self._playing and behind < 0 and not self._idle:
+            return None
+        # What was stopped before its first word is not begun.
+        self._playing = [p for p in self._playing if p.at or not p.stopping]
+        if self._playing and (error := self._refusal()) is not None:
+            self.fail(error)
+        if not self._playing:
+            self._encoder, self._idle = None, True
+            return None
+        if self._idle or behind * _FRAME > STALL:
+            self._next = max(self._next, frame)
+        self._idle = False
         payload, timestamp = self._packet(), self._next * FRAME_SAMPLES
         self._next += 1
         self.sent += 1
         return timestamp, payload
+
+    async def pull(self) -> tuple[int, bytes]:
+        """Wait until the next packet is due, and give it as `due` does; for a sender that has a task."""
+        self._settle()
+        while True:
+            if not self._playing:
+                self.due(self._clock())
+                self._wake.clear()
+                await self._wake.wait()
+            waited = math.ceil((self._clock() - self._zero) / _FRAME - _ROUNDING)
+            frame = max(self._next, waited) if self._idle else self._next
+            await asyncio.sleep(max(0.0, self._zero + frame * _FRAME - self._clock()))
+            if (made := self.due(self._clock())) is not None:
+                return made
 
     def _settle(self) -> None:
         for playing in self._leaving:

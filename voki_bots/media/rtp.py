@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,6 +103,24 @@ def extension_elements(block: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield number, block[at : at + size]
         at += size
+
+
+def extension_block(elements: Mapping[int, bytes]) -> bytes:
+    """Give a header extension in the one-byte form (RFC 8285 section 4.2), padded to whole words.
+
+    Args:
+        elements: Values of 1 to 16 bytes by identifiers from 1 to 14; what does not fit that is left out.
+
+    Returns:
+        What comes right after a fixed header; nothing if there is no element.
+    """
+    body = b"".join(
+        bytes([number << 4 | len(value) - 1]) + value
+        for number, value in elements.items()
+        if 1 <= number <= 14 and 1 <= len(value) <= 16
+    )
+    body += bytes(-len(body) % 4)
+    return struct.pack("!HH", ONE_BYTE_PROFILE, len(body) // 4) + body if body else b""
 
 
 def distance(newer: int, older: int, bits: int) -> int:

@@ -1,4 +1,4 @@
-"""The private names of aiortc, aioice, pylibsrtp and asyncio that the fast receive paths lean on.
+"""The private names of aiortc, aioice, pylibsrtp and asyncio that the fast paths lean on, in and out.
 
 As in `quirks.py`, each is touched on one instance alone. What is touched is checked exactly beforehand:
 versions, attributes and signatures. Where something does not fit, that is said, and a slower path is taken.
@@ -34,8 +34,8 @@ _OLD = 0.5
 """Seconds that a datagram can have waited for us; anything else means that the wall clock was set."""
 
 
-def misfit(dtls: Any) -> str | None:
-    """Say why this transport's datagrams cannot be taken by us; None if they can."""
+def _strange(dtls: Any) -> str | None:
+    """Say what neither way can do without; None if all of it is there."""
     for package, (first, beyond) in KNOWN.items():
         version = tuple(int(n) for n in re.findall(r"\d+", metadata.version(package))[:2])
         if not first <= version < beyond:
@@ -43,6 +43,14 @@ def misfit(dtls: Any) -> str | None:
     connection = getattr(dtls.transport, "_connection", None)
     if not isinstance(getattr(connection, "_nominated", None), dict):
         return "the ICE connection has no nominated pairs"
+    return None
+
+
+def misfit(dtls: Any) -> str | None:
+    """Say why this transport's datagrams cannot be taken by us; None if they can."""
+    if (why := _strange(dtls)) is not None:
+        return why
+    connection = dtls.transport._connection
     protocols = getattr(connection, "_protocols", None)
     if not isinstance(protocols, list):
         return "the ICE connection has no protocols"
@@ -201,3 +209,95 @@ def _stamp(sock: socket.socket) -> int:
     except OSError:
         return 0
     return socket.CMSG_SPACE(_TIMESPEC.size)
+
+
+_COUNTERS = ("ntp_timestamp", "rtp_timestamp", "octet_count", "packet_count")
+
+
+def send_misfit(sender: Any) -> str | None:
+    """Say why packets cannot be sent by us in place of one of aiortc's senders; None if they can."""
+    if (why := _strange(sender.transport)) is not None:
+        return why
+    missing = [name for name in _COUNTERS if not isinstance(getattr(sender, _hidden(name), None), int)]
+    if missing:
+        return f"the sender has no {missing[0]}"
+    if not hasattr(sender, "_enabled"):
+        return "the sender cannot be disabled"
+    resend = getattr(type(sender), "_retransmit", None)
+    if resend is None or tuple(inspect.signature(resend).parameters)[1:] != ("sequence_number",):
+        return "the sender has no _retransmit"
+    if not hasattr(getattr(sender.transport, "_tx_srtp", None), "_srtp"):
+        return "the transport has no SRTP session to send by"
+    if not callable(getattr(pylibsrtp._binding.lib, "srtp_protect", None)):
+        return "pylibsrtp has no srtp_protect"
+    return None
+
+
+def _hidden(name: str) -> str:
+    return f"_RTCRtpSender__{name}"
+
+
+class Wire:
+    """What is behind one of aiortc's senders: encryption, the nominated pair, and the counters of RTCP.
+
+    Args:
+        sender: One that `send_misfit` finds nothing wrong with, and whose transport is connected.
+
+    Attributes:
+        room: Where packets are made and encrypted.
+    """
+
+    def __init__(self, sender: Any) -> None:
+        self.room = room()
+        self._sender = sender
+        self._dtls = sender.transport
+        self._nominated: dict[int, Any] = self._dtls.transport._connection._nominated
+        self._session = self._dtls._tx_srtp
+        self._connected = True
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may be sent: the far end may have put the line on hold."""
+        return self._connected and bool(self._sender._enabled)
+
+    def encryption(self) -> Callable[[int], bytes | None]:
+        """Give what encrypts the packet of a size in the room (RFC 3711 section 3.3); None if that fails."""
+        protect, state = pylibsrtp._binding.lib.srtp_protect, self._session._srtp[0]
+        cell, length, buffer = self.room.cell, self.room.length, self.room.buffer
+
+        def encrypt(size: int) -> bytes | None:
+            length[0] = size
+            return None if protect(state, cell, length) else buffer[0 : length[0]]
+
+        return encrypt
+
+    def put(self, packet: bytes) -> None:
+        """Send an encrypted packet over whatever pair is nominated now, relayed ones too."""
+        if (pair := self._nominated.get(1)) is not None:
+            pair.protocol.transport.sendto(packet, pair.remote_addr)
+
+    def account(self, ntp: int, timestamp: int, octets: int) -> None:
+        """Let the next sender report tell of a packet (RFC 3550 section 6.4.1)."""
+        sender = self._sender
+        sender._RTCRtpSender__ntp_timestamp = ntp
+        sender._RTCRtpSender__rtp_timestamp = timestamp
+        sender._RTCRtpSender__octet_count += octets
+        sender._RTCRtpSender__packet_count += 1
+
+    def on_missing(self, again: Callable[[int], None]) -> None:
+        """Let `again` have the sequence numbers that the far end asks for (RFC 4585 section 6.2.1)."""
+
+        async def retransmit(sequence_number: int) -> None:
+            again(sequence_number)
+
+        self._sender._retransmit = retransmit
+
+    def on_closed(self, closed: Callable[[], None]) -> None:
+        """Call `closed` when the transport is connected no more."""
+
+        def changed() -> None:
+            if self._dtls.state != "connected":
+                self._connected = False
+                closed()
+
+        self._dtls.on("statechange", changed)
