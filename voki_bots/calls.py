@@ -364,6 +364,28 @@ class TrackMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """Somebody pressed a key of their telephone (RFC 4733); told when it is released.
+
+    Keys may spell a secret number, so plugins alone are told which one it was: neither the journal nor a log
+    holds it. Nothing is told of what is pressed during a pause.
+
+    Attributes:
+        track: On which it came.
+        digit: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``.
+        at: When it was pressed, in seconds of call time.
+        duration: Seconds that it was held.
+        by: Who is on the track.
+    """
+
+    track: Track
+    digit: str = field(repr=False)
+    at: float
+    duration: float
+    by: Attribution = Attribution()
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingPaused:
     """No file, transcript or listener receives anything from now on.
 
@@ -473,6 +495,7 @@ CallEvent: TypeAlias = (
     | GapFound
     | PacketsDropped
     | TrackMeasured
+    | DigitPressed
     | RecordingPaused
     | RecordingResumed
     | ConsentAnnounced
@@ -614,7 +637,7 @@ class HintGiven(PluginEvent):
 def as_json(event: object) -> dict[str, Any]:
     """Turn an event (or any dataclass of this module) into plain JSON, with its ``type`` first.
 
-    Session descriptions are left out: they are long, and hold credentials of the transport.
+    Session descriptions are left out: they are long, and hold credentials of the transport. So are digits.
     """
 
     def plain(value: object) -> Any:
@@ -630,7 +653,7 @@ def as_json(event: object) -> dict[str, Any]:
             return {
                 f.name: plain(getattr(value, f.name))
                 for f in fields(value)  # type: ignore[arg-type]  # checked on the line above
-                if f.name != "sdp"
+                if f.name not in ("sdp", "digit")
             }
         return value
 

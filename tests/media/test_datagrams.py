@@ -16,7 +16,7 @@ from voki_bots.media.datagrams import Entrance, ReceivePath, tick_misfit
 from voki_bots.media.peer import Peer
 from voki_bots.media.quirks import Pulse
 from voki_bots.media.receive import Intake
-from voki_bots.media.rtp import Received
+from voki_bots.media.rtp import DIGITS, Received
 
 
 class Heard(list[Received]):
@@ -133,6 +133,26 @@ async def test_padding_counts_in_the_sequence(path: ReceivePath, far: Any, until
         padding.padding_size = 40
         await far.transport._send_rtp(padding.serialize(far.transport._rtp_header_extensions_map))
         await until(lambda: b"" in heard.payloads())
+
+
+async def test_a_digit_is_delivered_as_one(path: ReceivePath, far: Any, until: Any) -> None:
+    """A type that the far end offers for telephone events is in our answer, and its packets have a kind."""
+    heard = Heard()
+    far.speak()
+    offer = re.sub(r"(m=audio[^\r]*)", r"\1 110", await far.offer())
+    offer = offer.replace("a=rtpmap:96 ", "a=rtpmap:110 telephone-event/48000\r\na=rtpmap:96 ")
+    async with peer(heard, path) as ours:
+        answer = await ours.answer(offer)
+        await far.accept(answer)
+        await ours.connected(5)
+        await until(lambda: heard)
+        number = (heard[-1].sequence + 40) & 0xFFFF
+        digit = RtpPacket(payload_type=110, sequence_number=number, timestamp=5, ssrc=heard[-1].ssrc)
+        digit.payload = b"\x0b\x8a\x03\xc0"
+        await far.transport._send_rtp(digit.serialize(far.transport._rtp_header_extensions_map))
+        await until(lambda: [r for r in heard if r.kind == DIGITS])
+    (came,) = [(r.payload, r.clock_rate) for r in heard if r.kind == DIGITS]
+    assert ("a=rtpmap:110 telephone-event/48000" in answer, came) == (True, (b"\x0b\x8a\x03\xc0", 48_000))
 
 
 async def test_packets_arrive_when_the_kernel_says_so(far: Any, until: Any) -> None:

@@ -139,7 +139,7 @@ def test_padding_is_cut_off() -> None:
 
 
 def test_an_unknown_type_counts_in_the_sequence() -> None:
-    """DTMF on a source that is known is delivered, empty."""
+    """Comfort noise on a source that is known is delivered, empty."""
     far = Far(section("0", ssrc=9))
     far.put(rtp(9, number=110))
     assert far.got[0].payload == b""

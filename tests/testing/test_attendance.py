@@ -9,6 +9,7 @@ import pytest
 from voki_bots import (
     Attendance,
     AudioFrame,
+    DigitPressed,
     Packet,
     ParticipantJoined,
     RecordingPaused,
@@ -234,3 +235,17 @@ async def test_somebody_joins_as_in_a_real_call() -> None:
         events = call.events()
         ana = call.join("Ana", role="customer")
         assert (await anext(events), call.participants) == (ParticipantJoined(ana), [ana])
+
+
+async def test_keys_are_pressed_and_not_in_a_pause() -> None:
+    """Whoever hears events hears them, each at its own time."""
+    async with FakeAttendance() as call:
+        events, ana = call.events(), call.join("Ana")
+        call.press(ana, "1")
+        call.pause()
+        call.press(ana, "2")
+        call.resume()
+        call.press(ana, "3")
+        found = [await anext(events) for _ in range(7)]
+    keys = [(e.digit, round(e.at, 1), e.by.participant) for e in found if isinstance(e, DigitPressed)]
+    assert keys == [("1", 0.0, ana), ("3", 0.2, ana)]

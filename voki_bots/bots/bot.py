@@ -20,12 +20,14 @@ from voki_bots.bots.watch import Watch, Watching
 from voki_bots.calls import (
     CallJoined,
     CallLeft,
+    DigitPressed,
     ParticipantJoined,
     ParticipantLeft,
     Role,
     UtteranceHeard,
 )
 from voki_bots.errors import ConfigurationError, PluginLoadError, PluginNotFoundError
+from voki_bots.media.digits import KEYS
 
 H = TypeVar("H", bound=Handler)
 
@@ -211,6 +213,20 @@ class Bot:
         """Call ``async def f(call, who)`` when a participant leaves."""
         return self._add(ParticipantLeft, _of(role), lambda seen: seen.participant)
 
+    def on_digit(self, digits: str = KEYS, *, role: Role | str | None = None) -> Callable[[H], H]:
+        """Call ``async def f(call, pressed)`` when a key of a telephone is released; see `DigitPressed`.
+
+        Args:
+            digits: Those that are wanted.
+            role: Of whoever presses them; anybody's if None.
+        """
+        wanted = _role(role)
+
+        def matches(seen: DigitPressed) -> bool:
+            return seen.digit in digits and (wanted is None or seen.by.role is wanted)
+
+        return self._add(DigitPressed, matches, lambda seen: seen)
+
     def on_final(self, *, role: Role | str | None = None, contains: str | None = None) -> Callable[[H], H]:
         """Call ``async def f(call, line)`` for each finished utterance; needs a transcriber."""
 
@@ -247,14 +263,16 @@ def _name(plugin: Wanted) -> str:
 
 
 def _of(role: Role | str | None) -> When:
-    if role is None:
-        return lambda _: True
+    wanted = _role(role)
+    return lambda seen: wanted is None or seen.participant.role is wanted
+
+
+def _role(role: Role | str | None) -> Role | None:
     try:
-        wanted = Role(role)
+        return None if role is None else Role(role)
     except ValueError:
         known = ", ".join(Role)
         raise ConfigurationError(f"role must be one of {known}; got {role!r}", path="role") from None
-    return lambda seen: seen.participant.role is wanted
 
 
 def bots_of(names: Mapping[str, Any]) -> Sequence[Bot]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from voki_bots.bots.roster import Roster
 from voki_bots.calls import (
     Attribution,
     CallEvent,
+    DigitPressed,
     GapCause,
     MediaConnected,
     MediaLost,
@@ -298,6 +300,8 @@ class Leg:
             self._peer.ask_for_key_frame(track.ssrc)
 
     def _said(self, event: CallEvent) -> None:
+        if isinstance(event, DigitPressed):
+            event = replace(event, by=self._room.roster.who(event.track))
         self._room.publish(event)
         if isinstance(event, TrackStarted) and event.track.local:
             said = self._room.roster.spoke(event.track, self._room.bot)

@@ -156,6 +156,8 @@ def told(event: Happening) -> str | None:
             said = f"plugin {plugin} failed and was detached: {why}"
         case calls.PacketsDropped(plugin, track, count):
             said = f"plugin {plugin} did not keep up: {count} packets of track {track} dropped"
+        case calls.DigitPressed(track):
+            said = f"a key was pressed on track {track}"
         case calls.RecordingPaused(actor):
             said = f"paused by {actor}"
         case calls.RecordingResumed(actor):

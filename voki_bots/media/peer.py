@@ -194,7 +194,7 @@ class Peer:
         await self._check_gathered(since)
         text = self._pc.localDescription.sdp
         self._offered = sdp.parse(text, "offer")
-        return sdp.presentable(text)
+        return sdp.presentable(text, events=sdp.event_types(self._remote))
 
     async def answer(self, text: str) -> str:
         """Take the far end's offer, first or new, and give our answer to it.

@@ -11,12 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
-from voki_bots.calls import CallEvent, GapCause, GapFound, PacketsDropped, Track, TrackEnded, TrackStarted
+from voki_bots.calls import (
+    CallEvent,
+    DigitPressed,
+    GapCause,
+    GapFound,
+    PacketsDropped,
+    Track,
+    TrackEnded,
+    TrackStarted,
+)
 from voki_bots.media.decode import Cut, Decoding
+from voki_bots.media.digits import Keypad, Press
 from voki_bots.media.frames import Filter, Packet, VideoPacket
 from voki_bots.media.opus import packet_ticks
 from voki_bots.media.reorder import Ordered, Reorder
 from voki_bots.media.rtp import (
+    DIGITS,
     TIMESTAMP_BITS,
     Received,
     ReceivedVideo,
@@ -27,7 +38,7 @@ from voki_bots.media.rtp import (
 from voki_bots.media.tap import Tap
 from voki_bots.media.timeline import DTX_SECONDS, Gap, Placed, Timeline
 from voki_bots.media.video import KeyRequests
-from voki_bots.units import SILENCE_DBFS
+from voki_bots.units import SAMPLE_RATE, SILENCE_DBFS
 
 SUPERSEDED_SECONDS = 2.0
 """A source that is silent for so long after another one began on its line is over."""
@@ -46,6 +57,7 @@ class _Flow:
         "carried",
         "ended",
         "handed_on",
+        "keypad",
         "keys",
         "level",
         "order",
@@ -74,11 +86,20 @@ class _Flow:
         self.ended = False
         self.handed_on: float | None = None
         self.pending: GapCause | None = None
+        self.keypad = Keypad()
 
     @property
     def last(self) -> float:
         """Seconds of call time up to which it is accounted for."""
         return self.timeline.cursor / self.timeline.rate
+
+    def time_of(self, came: Received, zero: float) -> float:
+        """Say at which call time a packet's timestamp lies; when it came, where that is not known."""
+        last, rate = self.unwrap.last, self.timeline.rate
+        if last is not None and self.timeline.audio and came.clock_rate == rate:
+            ahead = distance(came.timestamp, last & 0xFFFFFFFF, TIMESTAMP_BITS)
+            return (last + ahead + self.timeline.offset) / rate
+        return came.arrival - zero
 
 
 class Subscription:
@@ -201,6 +222,8 @@ class Pipeline:
         if self._closed or segment in self._over:
             return
         self._heard[segment] = received.arrival
+        if received.kind == DIGITS:
+            received = self._typed(segment, received)
         flow = self._flows.get((segment, received.mid, received.ssrc))
         if flow is None or flow.ended:
             if not received.payload:
@@ -216,6 +239,23 @@ class Pipeline:
             return
         for ordered in flow.order.push(received):
             self._place(flow, ordered)
+
+    def _typed(self, segment: int, came: Received) -> Received:
+        """Take a telephone event; give what it is to its track: a number in the sequence."""
+        flow = self._flows.get((segment, came.mid, came.ssrc))
+        if flow is None or (flow.ended and not _straggles(flow, came)):
+            flow = self._open(segment, came.mid, came.ssrc, "audio", SAMPLE_RATE, came.arrival)
+        if self._held is not None or flow.ended:
+            # What is pressed during a pause is nobody's to know, and no part of it comes out afterwards.
+            flow.keypad.forget(came.timestamp)
+        else:
+            now, at = came.arrival - self._zero, flow.time_of(came, self._zero)
+            self._pressed(flow, flow.keypad.take(came.payload, came.timestamp, came.clock_rate, at, now))
+        return came._replace(kind="audio", payload=b"")
+
+    def _pressed(self, flow: _Flow, presses: Iterable[Press]) -> None:
+        for press in presses:
+            self._report(DigitPressed(flow.track, press.digit, press.at, press.duration))
 
     def push_local(self, segment: int, sent: Received) -> None:
         """Take a packet that the bot itself sends; it has a track of its own, which is no sign of others."""
@@ -248,6 +288,7 @@ class Pipeline:
                 self._emit(flow, flow.timeline.tick(now))
             if flow.keys is not None and flow.sinks and self._held is None and flow.keys.due(clock):
                 self._ask(flow.track)
+            self._pressed(flow, flow.keypad.tick(now))
             if flow.superseded and clock - flow.received > SUPERSEDED_SECONDS:
                 self._finish(flow, flow.last)
         for subscription in list(self._subscriptions):
@@ -307,6 +348,7 @@ class Pipeline:
         self._held = cause
         for flow in self._flows.values():
             if not flow.ended:
+                flow.keypad.forget()
                 self._emit(flow, flow.timeline.hold(self.now, cause))
                 self._cut(flow)
 

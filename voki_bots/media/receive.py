@@ -21,7 +21,7 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket, RtpPacket, unwrap_rtx
 
 from voki_bots.media import quirks
 from voki_bots.media.reception import Reception
-from voki_bots.media.rtp import Received, ReceivedVideo, SenderReport, extension_elements, received
+from voki_bots.media.rtp import DIGITS, Received, ReceivedVideo, SenderReport, extension_elements, received
 from voki_bots.media.sdp import Codec, Section
 
 __all__ = ["Intake", "Received", "SenderReport", "TrackStatistics"]
@@ -79,10 +79,20 @@ class _Line:
     codecs: dict[int, Codec]
     repairs: dict[int, int]
     clock_rate: int
+    events: dict[int, int]
 
     def rates(self) -> dict[int, int]:
         """Ticks per second of each payload type that is media."""
         return {n: codec.clock_rate for n, codec in self.codecs.items() if codec.name.lower() != "rtx"}
+
+    def other(self, number: int, payload: bytes) -> tuple[str, int, bytes]:
+        """Say what a packet is that is no media of this line: kind, ticks per second and payload.
+
+        A type that nobody announced (comfort noise) counts in the sequence, and is no audio of ours.
+        """
+        if number in self.events:
+            return DIGITS, self.events[number], payload
+        return self.kind, self.clock_rate, b""
 
 
 @dataclass(slots=True)
@@ -102,7 +112,7 @@ class _Route:
     source: _Source
     count: Callable[[int, int, float], None]
     rates: dict[int, int]
-    clock_rate: int
+    line: _Line
     pinned: bool
 
 
@@ -156,7 +166,7 @@ class Intake:
         """Read anew, after each remote description, which packets belong to which line."""
         # A line that sends nothing cannot be meant by a payload type alone, but its own sources may.
         self._lines = {
-            s.mid: _Line(s.kind, s.codecs, s.repairs, 48_000 if s.kind == "audio" else 90_000)
+            s.mid: _Line(s.kind, s.codecs, s.repairs, 48_000 if s.kind == "audio" else 90_000, s.events)
             for s in sections
         }
         self._signalled = {ssrc: s.mid for s in sections for ssrc in s.sources}
@@ -164,7 +174,7 @@ class Intake:
         self._by_type = {}
         for section in sections:
             if section.direction in ("sendrecv", "sendonly"):
-                for payload_type in section.codecs:
+                for payload_type in (*section.codecs, *section.events):
                     self._by_type.setdefault(payload_type, []).append(section.mid)
         headers = [
             RTCRtpHeaderExtensionParameters(id=n, uri=uri)
@@ -244,16 +254,15 @@ class Intake:
             rate = route.rates.get(number)
             route.source.octets += end - start
             route.count(sequence, timestamp, arrival)
-            # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
-            payload = plain[start:end] if rate is not None else b""
-            marker = second > 0x7F
-            rate = rate or route.clock_rate
+            marker, kind, payload = second > 0x7F, "audio", plain[start:end]
+            if rate is None:
+                kind, rate, payload = route.line.other(number, payload)
             deliver(
                 received(
                     (
                         route.mid,
                         ssrc,
-                        "audio",
+                        kind,
                         number,
                         sequence,
                         timestamp,
@@ -334,19 +343,23 @@ class Intake:
             packet = unwrap_rtx(packet, payload_type=apt, ssrc=original)
             codec = line.codecs[apt]
         level = packet.extensions.audio_level
+        kind, rate, payload = line.kind, line.clock_rate, packet.payload
+        if codec is not None:
+            rate = codec.clock_rate
+        else:
+            kind, rate, payload = line.other(packet.payload_type, payload)
         came = (
             mid,
             packet.ssrc,
-            line.kind,
+            kind,
             packet.payload_type,
             packet.sequence_number,
             packet.timestamp,
             bool(packet.marker),
-            # An unknown type (DTMF, comfort noise) counts in the sequence, and is no audio of ours.
-            packet.payload if codec is not None else b"",
+            payload,
             None if level is None else -level[1],
             arrival,
-            codec.clock_rate if codec is not None else line.clock_rate,
+            rate,
         )
         if line.kind == "video":
             picture = ReceivedVideo(*came)
@@ -393,9 +406,7 @@ class Intake:
             if source is None:
                 return None
         pinned = ssrc in self._signalled
-        route = self._routes[ssrc] = _Route(
-            mid, source, source.statistics.add, line.rates(), line.clock_rate, pinned
-        )
+        route = self._routes[ssrc] = _Route(mid, source, source.statistics.add, line.rates(), line, pinned)
         return route
 
     def _mid_of(self, ssrc: int, number: int, named: str | None) -> str | None:

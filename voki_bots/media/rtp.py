@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 ONE_BYTE_PROFILE = 0xBEDE
 TWO_BYTE_PROFILE = 0x1000
 
+DIGITS = "digits"
+"""The kind of a telephone event (RFC 4733), which counts in the sequence of the audio that it interrupts."""
+
 SEQUENCE_BITS = 16
 TIMESTAMP_BITS = 32
 
@@ -23,7 +26,7 @@ class Received(NamedTuple):
     Attributes:
         mid: The m-line it belongs to (RFC 8843 section 9.2).
         ssrc: Its synchronisation source; of a retransmission, that of the original (RFC 4588).
-        kind: ``audio`` or ``video``.
+        kind: ``audio``, ``video`` or `DIGITS`.
         payload_type: As negotiated for that m-line.
         sequence: Sequence number, 16 bits, as it came.
         timestamp: RTP timestamp, 32 bits, as it came.

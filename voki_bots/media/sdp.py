@@ -8,10 +8,12 @@ answer then rejects. Whatever text comes, the only error is `NegotiationError`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from voki_bots.errors import NegotiationError
+from voki_bots.media.digits import offered, with_events
 
 MAX_TEXT = 256 * 1024
 MAX_SECTIONS = 256
@@ -89,6 +91,7 @@ class Section:
     label: str | None = None
     sources: dict[int, dict[str, str]] = field(default_factory=dict)
     repairs: dict[int, int] = field(default_factory=dict)
+    events: dict[int, int] = field(default_factory=dict)
     ufrag: str | None = None
     password: str | None = field(default=None, repr=False)
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
@@ -131,6 +134,12 @@ def usable_codecs(section: Section) -> list[Codec]:
             c for c in kept if c.clock_rate == 90_000 and (c.name.lower() != "h264" or _H264.search(c.fmtp))
         ]
     return kept if any(c.name.lower() != "rtx" for c in kept) else []
+
+
+def events_of(section: Section) -> dict[int, int]:
+    """Give the ticks per second of each payload type of telephone events (RFC 4733 section 7.1.1)."""
+    codecs = section.codecs.values() if section.kind == "audio" else ()
+    return {c.payload_type: c.clock_rate for c in codecs if c.name.lower() == "telephone-event"}
 
 
 def parse(text: str, step: str) -> Description:
@@ -312,6 +321,7 @@ def _repair(section: Section, tagged: Section, setup: str, spare: int) -> Sectio
         direction="inactive" if idle else section.direction,
         sources={} if idle else section.sources,
         repairs={} if idle else section.repairs,
+        events={} if idle else events_of(section),
         ufrag=tagged.ufrag,
         password=tagged.password,
         fingerprints=tagged.fingerprints,
@@ -360,12 +370,18 @@ def _written(section: Section) -> list[str]:
     return out
 
 
-def presentable(text: str, offer: Description | None = None, rejected: Collection[str] = ()) -> str:
+def presentable(
+    text: str,
+    offer: Description | None = None,
+    rejected: Collection[str] = (),
+    events: Mapping[int, int] = MappingProxyType({}),
+) -> str:
     """Make of aiortc's description the one that we send.
 
-    It says that we trickle (RFC 8840) and asks for Opus with in-band redundancy (RFC 7587 section 6.1),
-    both of which aiortc leaves out. In an answer, the lines in `rejected` get port 0, leave the bundle
-    (RFC 9143 section 7.3.3) and are written as the far end wrote them in `offer`.
+    It says that we trickle (RFC 8840), asks for Opus with in-band redundancy (RFC 7587 section 6.1) and takes
+    telephone events, all of which aiortc leaves out: in an offer those in `events`, by payload type and ticks
+    per second, in an answer what the far end has. In an answer, the lines in `rejected` get port 0, leave the
+    bundle (RFC 9143 section 7.3.3) and are written as the far end wrote them in `offer`.
     """
     theirs = {s.mid: s for s in offer.sections} if offer else {}
     head, *sections = re.split(r"(?m)^(?=m=)", text)
@@ -383,8 +399,16 @@ def presentable(text: str, offer: Description | None = None, rejected: Collectio
             lines.append(f"m={old.kind} 0 {old.profile} {' '.join(old.formats) or '0'}")
             lines += ["c=IN IP4 0.0.0.0", "a=inactive", f"a=mid:{mid}"]
             continue
-        lines += _with_format([line for line in section.split("\r\n") if line])
+        written = _with_format([line for line in section.split("\r\n") if line])
+        lines += with_events(written, events_of(theirs[mid]) if mid in theirs else events)
     return "\r\n".join(lines) + "\r\n"
+
+
+def event_types(remote: Description | None) -> dict[int, int]:
+    """Choose the types of telephone events for an offer of ours."""
+    sections = remote.sections if remote is not None else []
+    known = {number: rate for s in sections for number, rate in events_of(s).items()}
+    return offered(known, {number for s in sections for number in s.codecs})
 
 
 def _with_format(lines: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import ConfigurationError
+from . import keys
 from .accounts import ROLES, User
 from .faults import Fault, happen
 from .people import Person
@@ -72,6 +73,7 @@ class Control:
             web.post(call + "/faults", _checked(self._fault)),
             web.post(call + "/people", _checked(self._add_person)),
             web.delete(person, _checked(self._remove_person)),
+            web.post(person + "/digits", _checked(self._press)),
             web.get(person + "/sent", _checked(self._sent)),
             web.get(person + "/heard", _checked(self._heard)),
             web.get(person + "/heard/{mid}", _checked(self._heard_file)),
@@ -240,6 +242,14 @@ class Control:
 
     async def _remove_person(self, request: web.Request) -> web.Response:
         self._person(request).leaving.set()
+        return web.json_response({})
+
+    async def _press(self, request: web.Request) -> web.Response:
+        """Let somebody press keys of their telephone."""
+        person, body = self._person(request), await _body(request)
+        digits, seconds = str(body.get("digits", "")), _number(body, "seconds", 0.1)
+        keys.check(digits, seconds)
+        person.press(digits, seconds)
         return web.json_response({})
 
     async def _sent(self, request: web.Request) -> web.Response:

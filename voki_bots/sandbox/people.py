@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from aiortc import RTCSessionDescription
 from aiortc.rtp import RtpPacket
 
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
+from . import keys
 from .accounts import User
 from .connections import new_connection, only, take_packets
 from .ogg import write_packets
@@ -93,6 +95,7 @@ class Person:
         self.left_at: float | None = None
         self.heard: dict[tuple[str, int], Heard] = {}
         self.muted = False
+        self._keys: deque[Iterator[tuple[int, bytes]]] = deque()
         self.connected = asyncio.Event()
         self.leaving = asyncio.Event()
         self._door = door
@@ -170,6 +173,11 @@ class Person:
             errand.cancel()
         await close_connection(self._pc)
 
+    def press(self, digits: str, seconds: float) -> None:
+        """Press keys one after another, each for so many seconds; nothing is said meanwhile."""
+        for digit in digits:
+            self._keys.append(keys.press(digit, seconds))
+
     # ------------------------------------------------------------ signalling
 
     def _hear(self, event: str, payload: dict[str, Any]) -> None:
@@ -220,9 +228,14 @@ class Person:
             await asyncio.sleep(max(0.0, start + index * _FRAME_SECONDS - loop.time()))
             if self.left_at is not None:
                 return
+            timestamp = index * FRAME_SAMPLES
+            if (event := self._key()) is not None:
+                began = origin + timestamp - event[0]
+                if await self._stream.write(sequence & 0xFFFF, began, event[1], number=keys.TYPE):
+                    sequence += 1
+                continue
             if self.muted:
                 continue
-            timestamp = index * FRAME_SAMPLES
             now = (self._wall(), loop.time())
             if await self._stream.write(sequence & 0xFFFF, origin + timestamp, payload, marker=0):
                 sequence += 1
@@ -252,6 +265,14 @@ class Person:
                 last = index == len(payloads) - 1
                 if await stream.write(sequence & 0xFFFF, timestamp, payload, marker=int(last)):
                     sequence += 1
+
+    def _key(self) -> tuple[int, bytes] | None:
+        """Give the next packet of the key that is being pressed, if one is."""
+        while self._keys:
+            if (event := next(self._keys[0], None)) is not None:
+                return event
+            self._keys.popleft()
+        return None
 
     def sent_file(self) -> bytes:
         """Return everything this person sent, as Ogg/Opus; its first sample is the first one sent."""

@@ -17,6 +17,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtcpSrPacket, RtpPacket
 from aiortc.sdp import candidate_from_sdp
 
+from . import keys
 from .connections import kind_of, new_connection, new_offer, offered, only, take_packets
 from .options import Switches
 from .paths import close_connection, fall_silent, gather_on
@@ -107,6 +108,7 @@ class Leg:
         self._crossed = False
         self._anchors: dict[str, tuple[int, int]] = {}
         self._seen: int | None = None
+        self._events: int | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -153,6 +155,7 @@ class Leg:
                 self._ufrag = ufrag_of(sdp)
             pc = self._pc
             assert pc is not None
+            self._events = keys.event_type(sdp)
             await pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             self._place()
             gather_on(pc, self._addresses)
@@ -170,6 +173,7 @@ class Leg:
             if self.bot and self.switches.waits_for_end and self._ufrag is None:
                 sdp, self._held = without_candidates(sdp)
                 asyncio.get_running_loop().call_later(_PATIENCE, self._end_of_candidates, self._pc)
+            self._events = keys.event_type(sdp)
             sdp = renamed(sdp, {alias: mid for mid, alias in self._aliases.items()})
             sdp, gone = unrejected(sdp, self._pc.localDescription.sdp)
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
@@ -370,6 +374,11 @@ class Leg:
             if id(transceiver) not in self._hooked:
                 self._hooked.add(id(transceiver))
                 take_packets(transceiver.receiver, self._taker(transceiver.kind))
+                if transceiver.kind == "audio":
+                    # aiortc's router knows no telephone events.
+                    types = transceiver.receiver.transport._rtp_router.payload_type_table
+                    for number in {keys.TYPE, self._events or keys.TYPE}:
+                        types.setdefault(number, set()).add(transceiver.receiver)
                 self._listen_to_reports(transceiver.receiver, transceiver.kind)
 
     def _listen_to_reports(self, receiver: Any, kind: str) -> None:
@@ -389,6 +398,7 @@ class Leg:
         switches = self.switches
         manner = Manner(switches.audio_level, not switches.no_ssrc, not switches.no_msid)
         text = renamed(rejected(spoken(ours, labels, manner), self._rejecting), self._aliases)
+        text = keys.with_events(text, keys.TYPE if kind == "offer" else self._events)
         self._say("signal", {"type": kind, "sdp": text})
         for candidate in candidates(ours):
             self._say("ice_candidate", candidate)
@@ -414,6 +424,8 @@ class Leg:
                 return
             if kind == "audio":
                 self.received += 1
+                if packet.payload_type == self._events:
+                    packet.payload_type = keys.TYPE
             else:
                 self._seen = packet.ssrc
             await self._forward(packet, kind, self._anchors.get(kind))
@@ -433,7 +445,11 @@ class Leg:
         if forward is None or self.dead or self.frozen:
             return
         lost = self.lose > 0 and self._choose.random() < self.lose
-        if await forward.write(packet, anchor, lost=lost, level=self.switches.audio_level):
+        number = None
+        if packet.payload_type == keys.TYPE:
+            lost, number = lost or self._events is None, self._events
+        level = self.switches.audio_level
+        if await forward.write(packet, anchor, lost=lost, level=level, number=number):
             self.totals[source] = self.totals.get(source, 0) + 1
         if self.switches.padding and self._choose.random() < self.switches.padding:
             await forward.pad(packet.timestamp)

@@ -165,6 +165,7 @@ class OutgoingStream:
         marker: int = 0,
         level: tuple[bool, int] | None = None,
         anchor: tuple[int, int] | None = None,
+        number: int | None = None,
     ) -> bool:
         """Send one packet; return False if it could not be sent now.
 
@@ -175,6 +176,7 @@ class OutgoingStream:
             marker: The marker bit.
             level: (voice, level in -dBov) for the audio-level extension, if it was negotiated.
             anchor: The publisher's own (NTP, RTP) mapping, to be passed on in sender reports.
+            number: The payload type, if it is not audio.
         """
         if self._payload_type is None:
             return False
@@ -182,7 +184,7 @@ class OutgoingStream:
         if level is not None and self._level_number is not None:
             extensions += extension(self._level_number, bytes([(level[0] << 7) | (level[1] & 0x7F)]))
         packet = rtp_packet(
-            self._payload_type,
+            self._payload_type if number is None else number,
             sequence,
             timestamp,
             self.sender._ssrc,
@@ -299,8 +301,16 @@ class Forward:
         self.last = (self.last + 1) & 0xFFFF
         return await self.stream.pad(self.last, timestamp)
 
-    async def write(self, packet: Any, anchor: tuple[int, int] | None, *, lost: bool, level: bool) -> bool:
-        """Forward one packet, and say whether it was sent.
+    async def write(
+        self,
+        packet: Any,
+        anchor: tuple[int, int] | None,
+        *,
+        lost: bool,
+        level: bool,
+        number: int | None = None,
+    ) -> bool:
+        """Forward one packet, and say whether it was sent; `number` is its payload type if it is no audio.
 
         One that is `lost` uses up its sequence number all the same.
         """
@@ -318,4 +328,5 @@ class Forward:
             marker=packet.marker,
             level=packet.extensions.audio_level if level else None,
             anchor=anchor,
+            number=number,
         )

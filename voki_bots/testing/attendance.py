@@ -27,6 +27,7 @@ from voki_bots.calls import (
     CallEvent,
     ConsentGiven,
     ConsentRefused,
+    DigitPressed,
     GapCause,
     GapFound,
     HintGiven,
@@ -211,6 +212,14 @@ class FakeAttendance:
         track = who if isinstance(who, Track) else self._track_of(who)
         await self.feed(packets(samples, track, start=self._now))
         return track
+
+    def press(self, who: Participant | Track, digits: str, *, seconds: float = 0.1) -> None:
+        """Let somebody press keys of their telephone, each so long; in a pause nobody is told."""
+        track = who if isinstance(who, Track) else self._track_of(who)
+        for digit in digits:
+            at, self._now = self._now, self._now + seconds
+            if not self._pauses.standing:
+                self.emit(DigitPressed(track, digit, at, seconds, self.who(track)))
 
     async def feed(self, items: Sequence[Packet]) -> None:
         """Deliver packets to all who subscribed, decode them for those who listen, and move call time.

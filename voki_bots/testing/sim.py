@@ -144,6 +144,11 @@ class SimCall:
         """Let somebody leave."""
         await self._sim.control("DELETE", f"/calls/{self.id}/people/{person.id}")
 
+    async def press(self, person: Person, digits: str, *, seconds: float = 0.1) -> None:
+        """Let somebody press keys of their telephone, each for so many seconds."""
+        body = {"digits": digits, "seconds": seconds}
+        await self._sim.control("POST", f"/calls/{self.id}/people/{person.id}/digits", body)
+
     async def sent(self, person: Person, path: Path) -> Path:
         """Write exactly the packets that somebody sent as Ogg/Opus."""
         audio = await self._sim.raw(f"/calls/{self.id}/people/{person.id}/sent")
