@@ -323,12 +323,24 @@ class TrackAttributed:
 
 @dataclass(frozen=True, slots=True)
 class GapFound:
-    """A span of call time holds no audio of a track. `end` is exclusive."""
+    """A span of call time holds no audio of a track. `end` is exclusive.
+
+    Where a plugin did not keep up, and its tap dropped audio (`PacketsDropped`), the cause is `STALLED`, and
+    the audio is missing to that plugin alone.
+
+    Attributes:
+        track: Which one.
+        start: Seconds of call time.
+        end: Seconds of call time, exclusive.
+        cause: Why.
+        plugin: To whom it is missing; empty: to everybody.
+    """
 
     track: Track
     start: float
     end: float
     cause: GapCause
+    plugin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,3 +170,21 @@ def test_a_mistyped_line_changes_nothing_else(type_: str, facts: dict[str, Any])
     """Whatever a line holds, the sidecar is made, and what other lines say stands."""
     sidecar = fold([line(1, "participant_joined", participant=ANA), line(1, type_) | facts])
     assert sidecar["participants"][0]["id"] == "u1"
+
+
+@pytest.mark.parametrize(("writer", "audio", "gaps"), [("recorder", 3.0, 1), ("other", 4.0, 0)])
+def test_what_the_writer_did_not_keep_up_with_is_a_gap_of_its_file(
+    writer: str, audio: float, gaps: int
+) -> None:
+    """A hole of the recorder's tap is a gap `stalled`, and no audio; another plugin's is none."""
+    facts = {"track": TRACK, "start": 2.0, "end": 3.0, "cause": "stalled", "plugin": "recorder"}
+    sidecar = fold(
+        [
+            *track(1.0, 5.0, 4.0),
+            line(3, "gap_found", **facts),
+            line(1, "track_file", track=TRACK, path="a", codec="opus", start=1.0, plugin=writer),
+            line(5, "call_left", reason="over"),
+        ]
+    )
+    (one,) = sidecar["tracks"]
+    assert (one["audio"], len(one["gaps"]), sidecar["invariant"]["ok"]) == (audio, gaps, True)

@@ -92,6 +92,9 @@ class _Direct:
     def take_dropped(self) -> dict[Any, int]:
         return {}
 
+    def take_holes(self, *, over: bool = False) -> list[Any]:
+        return []
+
 
 def hear(arrivals: Sequence[Received], rate: int = 16_000) -> list[AudioFrame]:
     """What a listener hears of packets."""

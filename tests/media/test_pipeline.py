@@ -413,6 +413,23 @@ async def test_what_a_tap_drops_is_reported_for_its_track() -> None:
     await finish(tap)
 
 
+async def test_what_a_tap_drops_is_one_hole_for_its_plugin() -> None:
+    """However long a sink stands still, its hole is told when it is over, once, as `stalled`."""
+    call, shelf = Call(), Shelf()
+    tap = Tap(Lane("sleepy"), shelf, limit=5)
+    call.pipeline.packets(tap, ALL)
+    tap.lane.wake = lambda: None  # type: ignore[method-assign]
+    for n in range(100):
+        call.send(n, PAYLOAD, at=n * 0.02)
+    assert call.gaps(GapCause.STALLED) == []
+    del tap.lane.wake
+    call.pipeline.tick()
+    await finish(tap)
+    (gap,) = [e for e in call.events if isinstance(e, GapFound) and e.cause is GapCause.STALLED]
+    lasted = sum(p.duration for p in shelf.items) / 48_000
+    assert (gap.plugin, round(gap.end - gap.start + lasted, 6)) == ("sleepy", 2.0)
+
+
 async def test_a_broken_listener_does_not_disturb_the_recorder() -> None:
     """A filter that raises loses its own tap alone."""
     call, good, bad = Call(), Shelf(), Shelf()

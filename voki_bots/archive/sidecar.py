@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from voki_bots.archive.facts import ClockFit, Person, SidecarTrack, until
@@ -64,6 +65,8 @@ class Fold:
         self.announcements: list[dict[str, Any]] = []
         self._supervision: list[dict[str, Any]] = []
         self._dropped: dict[tuple[str, str], int] = {}
+        self._lacking: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._writers: dict[str, str] = {}
         self._detached: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
         self._clocks: dict[str, ClockFit] = {}
@@ -124,10 +127,9 @@ class Fold:
         """Make the sidecar of the lines taken so far."""
         duration = self._end if self._end is not None else self._now
         over = self._ended is not None or self._sealed
+        tracks = [self._as_written(track) for track in self._tracks.values()]
         violations = [
-            each
-            for track in self._tracks.values()
-            for each in track.violations(over=over or track.id in self._earlier)
+            each for track in tracks for each in track.violations(over=over or track.id in self._earlier)
         ]
         violations += self._finish["problems"]
         return {
@@ -141,7 +143,7 @@ class Fold:
             "attendances": self._attendances,
             "participants": [_fields(each) for each in self._people.values()],
             "segments": [self._segments[number] for number in sorted(self._segments)],
-            "tracks": [_fields(each) for each in self._tracks.values()],
+            "tracks": [_fields(each) for each in tracks],
             "masks": self._masks,
             "announcements": self.announcements,
             "consents": self.consents,
@@ -229,13 +231,18 @@ class Fold:
 
     def _track_file(self, line: Mapping[str, Any]) -> None:
         track = self._track(line)
+        self._writers[track.id] = str(line.get("plugin", ""))
         track.file, track.codec = line["path"], line["codec"]
         track.file_start = line.get("start", track.file_start)
 
     def _gap_found(self, line: Mapping[str, Any]) -> None:
         start, end = float(line["start"]), float(line["end"])
         track = self._track(line)
-        track.gaps.append({"start": start, "end": end, "cause": str(line["cause"])})
+        gap = {"start": start, "end": end, "cause": str(line["cause"])}
+        if line.get("plugin"):  # missing to one plugin alone; `_as_written` says whether that is the file's
+            self._lacking.setdefault((track.id, str(line["plugin"])), []).append(gap)
+            return
+        track.gaps.append(gap)
         # A track that ended with its segment goes on as a gap, if nothing took its place.
         track.end = None if track.end is None else max(track.end, end)
 
@@ -338,6 +345,17 @@ class Fold:
         name = line["track"]
         int(name.partition(":")[0])
         return self._tracks.setdefault(name, SidecarTrack(name))
+
+    def _as_written(self, track: SidecarTrack) -> SidecarTrack:
+        """A track as its file has it: what its writer did not keep up with is missing there."""
+        lacking = self._lacking.get((track.id, self._writers.get(track.id, "")))
+        if not lacking:
+            return track
+        audio = track.audio
+        if audio is not None and not track.recovered:  # what was recovered was read from the file
+            audio -= sum(gap["end"] - gap["start"] for gap in lacking)
+        gaps = sorted([*track.gaps, *lacking], key=lambda gap: float(gap["start"]))
+        return replace(track, audio=audio, gaps=gaps)
 
     def _close_open_ends(self) -> None:
         """Nobody is known to be there, and nothing to be masked, beyond the end of an attendance."""

@@ -23,6 +23,7 @@ from voki_bots.calls import (
     GapCause,
     MediaConnected,
     MediaLost,
+    PacketsDropped,
     Participant,
     Track,
     TrackAttributed,
@@ -303,6 +304,8 @@ class Leg:
         if isinstance(event, DigitPressed):
             event = replace(event, by=self._room.roster.who(event.track))
         self._room.publish(event)
+        if isinstance(event, PacketsDropped):
+            self._log.error("packets_dropped", by=event.plugin, track=str(event.track), count=event.count)
         if isinstance(event, TrackStarted) and event.track.local:
             said = self._room.roster.spoke(event.track, self._room.bot)
             self._room.publish(TrackAttributed(event.track, said))

@@ -294,11 +294,17 @@ class Pipeline:
         for subscription in list(self._subscriptions):
             tap = subscription.tap
             tap.lane.watch()
-            for track, count in tap.take_dropped().items():
-                self._report(PacketsDropped(tap.lane.name, track, count))
-                self._missed(track)
+            self._tell_drops(tap)
             if tap.detached:
                 self._unsubscribe(subscription)
+
+    def _tell_drops(self, tap: Tap, *, over: bool = False) -> None:
+        """Say what a plugin did not keep up with, and where that leaves holes for it."""
+        for track, count in tap.take_dropped().items():
+            self._report(PacketsDropped(tap.lane.name, track, count))
+            self._missed(track)
+        for track, start, end in tap.take_holes(over=over):
+            self._report(GapFound(track, start, end, GapCause.STALLED, tap.lane.name))
 
     def packets(self, tap: Tap, selects: Callable[[Track], bool], kind: str = "audio") -> Subscription:
         """Send encoded packets to a tap.
@@ -419,6 +425,8 @@ class Pipeline:
             for ordered in flow.order.flush():
                 self._place(flow, ordered)
             self._finish(flow, flow.last if flow.superseded else now)
+        for subscription in self._subscriptions:
+            self._tell_drops(subscription.tap, over=True)
 
     # ------------------------------------------------------------ inside
 
@@ -543,6 +551,7 @@ class Pipeline:
     def _unsubscribe(self, subscription: Subscription) -> None:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
+            self._tell_drops(subscription.tap, over=True)
         for flow in self._flows.values():
             if subscription in flow.sinks:
                 flow.sinks = [s for s in flow.sinks if s is not subscription]

@@ -18,7 +18,8 @@ import structlog
 
 from voki_bots.calls import Track
 from voki_bots.errors import PluginError
-from voki_bots.media.frames import Sink
+from voki_bots.media.frames import Packet, Sink
+from voki_bots.units import to_seconds
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ IDLE_SECONDS = 0.15
 TURN_SECONDS = 0.25
 HANDFUL = 32
 BUDGET_SECONDS = 5.0
+_TOUCHING = 0.001
 LIMIT = 6000
 
 
@@ -220,6 +222,8 @@ class Tap:
         self._loop = asyncio.get_running_loop()
         self._items: deque[Any] = deque()
         self._drops: Counter[Track] = Counter()
+        self._holes: dict[Track, list[tuple[float, float]]] = {}
+        self._grew: dict[Track, tuple[float, float]] = {}
         self._ended = False
         self._gone = False
         self._dirty = False
@@ -252,6 +256,19 @@ class Tap:
             self._drops = Counter()
         return found
 
+    def take_holes(self, *, over: bool = False) -> list[tuple[Track, float, float]]:
+        """Give the spans of call time that drops left in tracks; one that grows only when all is `over`."""
+        found = []
+        for track, holes in list(self._holes.items()):
+            whole = over or holes[-1] == self._grew.get(track)
+            found += [(track, *hole) for hole in (holes if whole else holes[:-1])]
+            self._grew[track] = holes[-1]
+            if whole:
+                del self._holes[track], self._grew[track]
+            else:
+                self._holes[track] = holes[-1:]
+        return found
+
     async def drain(self) -> None:
         """Wait until what came so far is written and flushed (after `close`: closed), or the sink is gone."""
         if self._ended:
@@ -281,6 +298,15 @@ class Tap:
         elif (track := getattr(item, "track", None)) is not None:
             self.dropped += 1
             self._drops[track] += 1
+            if isinstance(item, Packet) and track.kind == "audio":
+                self._note(track, item.start, item.start + to_seconds(item.duration))
+
+    def _note(self, track: Track, start: float, end: float) -> None:
+        """Remember a hole; one that goes on from the last becomes part of it."""
+        holes = self._holes.setdefault(track, [])
+        if holes and abs(holes[-1][1] - start) < _TOUCHING:
+            start = holes.pop()[0]
+        holes.append((start, end))
 
     # ------------------------------------------------------------ in the lane's thread
 
