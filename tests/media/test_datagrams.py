@@ -179,10 +179,11 @@ def test_a_foreign_event_loop_has_no_tick() -> None:
 
 
 def test_a_transport_of_another_shape_stays_on_the_receiver_path() -> None:
-    """What does not fit is noticed by looking, not by failing."""
+    """What does not fit is noticed by looking, not by failing, and told."""
     dtls = SimpleNamespace(state="connected", transport=object(), on=lambda event, call: calls.append(call))
     calls: list[Any] = []
     intake, pulse = Intake(lambda received: None, time.monotonic), Pulse(time.monotonic)
-    entrance = Entrance(dtls, pulse, intake, ReceivePath.TICK)
+    told: list[str] = []
+    entrance = Entrance(dtls, pulse, intake, ReceivePath.TICK, told.append)
     calls[0]()
-    assert entrance.path is ReceivePath.RECEIVER
+    assert (entrance.path, told) == (ReceivePath.RECEIVER, ["receive_path"])

@@ -146,12 +146,12 @@ async def test_without_the_own_way_aiortc_pulls_and_it_is_said_once(capsys: Any)
     connection = SimpleNamespace(_nominated={})
     dtls = SimpleNamespace(transport=SimpleNamespace(_connection=connection))
     senders = [SimpleNamespace(transport=dtls, send=send, _ssrc=7) for _ in range(2)]
-    source, sent = Said(), list[Received]()
+    source, sent, told = Said(), list[Received](), list[str]()
     for sender in senders:
-        outlet = Outlet(sender, source, clock=lambda: 0.0, on_sent=sent.append)
+        outlet = Outlet(sender, source, clock=lambda: 0.0, on_sent=sent.append, on_fallback=told.append)
         await sender.send(SimpleNamespace(muxId="1"))
     assert await outlet.pull() == (960, b"x")
-    assert (outlet.own, source.wake, sent[0].payload) == (False, None, b"x")
+    assert (outlet.own, source.wake, sent[0].payload, told) == (False, None, b"x", ["send_path"] * 2)
     assert capsys.readouterr().out.count("send_path_unavailable") <= 1
 
 

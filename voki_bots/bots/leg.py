@@ -86,6 +86,9 @@ class Room(Protocol):
     def measured(self, event: TrackMeasured) -> None:
         """Tell how a track came."""
 
+    def fell_back(self, what: str) -> None:
+        """A connection does not get the `receive_path` or the `send_path` that it should have."""
+
     async def rejoin(self) -> None:
         """Leave the call's topic and join it anew."""
 
@@ -140,6 +143,7 @@ class Leg:
             voice=self._mixer,
             on_packet=lambda received: self._packet(segment, received),
             on_sent=lambda sent: self.pipeline.push_local(segment, sent),
+            on_fallback=self._room.fell_back,
             clock=self._clock,
             path=self._account.credentials.receive_path,
             patience=PATIENCE,
@@ -247,13 +251,14 @@ class Leg:
 
     def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None:
         """Tell how each track came since the last time."""
+        alive = set(self.pipeline.tracks)
         for one in found:
             key = (segment, one.mid, one.ssrc)
             packets, lost = self._counts.get(key, (0, 0))
             self._counts[key] = (one.packets, one.lost)
             came, missing = one.packets - packets, max(0, one.lost - lost)
             track = self._tracks.get(key)
-            if track is None or came + missing <= 0:
+            if track is None or track not in alive or came + missing <= 0:
                 continue
             loss = missing / (came + missing)
             score = mos(rtt=rtt or 0.0, loss=loss, jitter=one.jitter)

@@ -50,6 +50,7 @@ from voki_bots.calls import (
     SignallingRestored,
     SupervisionStarted,
     SupervisionStopped,
+    TrackEnded,
     TrackMeasured,
 )
 from voki_bots.errors import (
@@ -133,6 +134,7 @@ class CallSession:
         longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
         consent: What must have happened before anything is written.
         metrics: Makes the metrics of a plugin by its name.
+        measured: Told how each track comes, and that it ends.
         wall: The time in UTC.
 
     Raises:
@@ -154,6 +156,7 @@ class CallSession:
         longest_pause: float | None = None,
         consent: ConsentPolicy | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
+        measured: Callable[[TrackMeasured | TrackEnded], None] = lambda _: None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.call = call
@@ -168,6 +171,7 @@ class CallSession:
         self._plugins = plugins
         self._archive = archive
         self._metrics_of = metrics
+        self._measured = measured
         self._wall = wall
         self._log = structlog.get_logger(__name__).bind(bot=bot, tenant=call.tenant, call=call.call_id)
         self._over = asyncio.Event()
@@ -332,12 +336,13 @@ class CallSession:
         return self._leg.pipeline
 
     def measured(self, event: TrackMeasured) -> None:
-        """Tell everybody how a track came, but not the journal; the gauges show the last one measured."""
+        """Tell everybody how a track came, but not the journal."""
         self.bus.publish(event)
-        metrics = self._metrics_of("core")
-        for name in ("loss", "jitter", "rtt", "mos"):
-            if (value := getattr(event, name)) is not None:
-                metrics.gauge(f"track_{name}", value)
+        self._measured(event)
+
+    def fell_back(self, what: str) -> None:
+        """Count a connection that does not get the way in or out that it should have."""
+        self._metrics_of("core").count(f"{what}_fallbacks")
 
     async def rejoin(self) -> None:
         """Leave the topic and join it anew: what is stuck at the SFU's end goes with our membership."""
@@ -401,6 +406,8 @@ class CallSession:
         """Record an event and tell everybody."""
         if not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
             self.record(event)
+        if isinstance(event, TrackEnded):
+            self._measured(event)
         self.bus.publish(event)
 
     # ------------------------------------------------------------ signalling

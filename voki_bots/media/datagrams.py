@@ -47,12 +47,6 @@ class ReceivePath(StrEnum):
 _warned: set[str] = set()
 
 
-def _fall_back(wanted: ReceivePath, why: str) -> None:
-    if why not in _warned:
-        _warned.add(why)
-        _log.warning("receive_path_unavailable", path=str(wanted), why=why)
-
-
 class Entrance:
     """Where the datagrams of one connection come in.
 
@@ -63,14 +57,23 @@ class Entrance:
         pulse: Is told that the far end was heard.
         intake: Takes the audio.
         wanted: The best path that may be used.
+        on_fallback: Told ``receive_path`` where it does not fit.
     """
 
-    def __init__(self, dtls: Any, pulse: Pulse, intake: Intake, wanted: ReceivePath) -> None:
+    def __init__(
+        self,
+        dtls: Any,
+        pulse: Pulse,
+        intake: Intake,
+        wanted: ReceivePath,
+        on_fallback: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.path = ReceivePath.RECEIVER
         self._dtls = dtls
         self._pulse = pulse
         self._intake = intake
         self._wanted = wanted
+        self._on_fallback = on_fallback
         self._room = shortcuts.room()
         self._hooked = False
         if wanted is not ReceivePath.RECEIVER:
@@ -85,7 +88,7 @@ class Entrance:
 
     def _choose(self) -> None:
         if (why := shortcuts.misfit(self._dtls)) is not None:
-            _fall_back(ReceivePath.HOOK, why)
+            self._fall_back(ReceivePath.HOOK, why)
             return
         decrypt, state, self._session = shortcuts.decryption(self._dtls)
         self._take = self._intake.taker(self._room, decrypt, state, self._pulse)
@@ -95,12 +98,18 @@ class Entrance:
         if self._wanted is not ReceivePath.TICK:
             return
         if (why := tick_misfit(asyncio.get_running_loop())) is not None:
-            _fall_back(ReceivePath.TICK, why)
+            self._fall_back(ReceivePath.TICK, why)
             return
         # A relayed or TCP candidate has no socket of its own to read: that is no fault.
         for direct in shortcuts.direct_sockets(self._dtls, self._room):
             Tick.of_loop().add(direct, self._take)
             self.path = ReceivePath.TICK
+
+    def _fall_back(self, wanted: ReceivePath, why: str) -> None:
+        if why not in _warned:
+            _warned.add(why)
+            _log.warning("receive_path_unavailable", path=str(wanted), why=why)
+        self._on_fallback("receive_path")
 
     def _received(self, data: bytes, component: int) -> None:
         """Take what asyncio or a TURN client has read; this is aioice's `Connection.data_received`."""

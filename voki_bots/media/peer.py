@@ -66,6 +66,8 @@ class Peer:
         on_packet: Takes every packet of every remote track, on the event loop.
         on_sent: Takes every packet that our own sender sends.
         on_report: Takes every sender report.
+        on_fallback: Told once that the ``receive_path`` or the ``send_path`` is not as it should be;
+            what is relayed goes another way, which is no fault.
         clock: Seconds of the event loop.
         patience: Seconds without a sign of life after which the connection counts as lost.
         jitter: Gives random numbers from 0 to 1, which spread the consent checks.
@@ -90,6 +92,7 @@ class Peer:
         on_packet: Callable[[Received], None],
         on_sent: Callable[[Received], None] | None = None,
         on_report: Callable[[SenderReport], None] | None = None,
+        on_fallback: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float],
         patience: float = 3.0,
         jitter: Callable[[], float] = random.random,
@@ -103,6 +106,7 @@ class Peer:
         self._sending = sending or voice is not None
         self._voice = voice
         self._on_sent = on_sent
+        self._on_fallback = on_fallback
         self._clock = clock
         self._patience = patience
         self._jitter = jitter
@@ -401,6 +405,7 @@ class Peer:
             clock=self._clock,
             on_sent=self._on_sent if self._voice is not None else None,
             own=self._wanted is not ReceivePath.RECEIVER,
+            on_fallback=self._on_fallback,
         )
 
     def _cure(self) -> None:
@@ -412,7 +417,7 @@ class Peer:
             pulse = quirks.Pulse(self._clock)
             self._pulses = (*self._pulses, pulse)
             quirks.guard(dtls, pulse)
-            self._entrances.append(Entrance(dtls, pulse, self._intake, self._wanted))
+            self._entrances.append(Entrance(dtls, pulse, self._intake, self._wanted, self._on_fallback))
             if self._loopback:
                 quirks.gather_loopback(dtls)
             quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)

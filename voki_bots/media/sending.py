@@ -125,6 +125,7 @@ class Outlet:
         clock: Seconds of the event loop.
         on_sent: Takes every packet that was sent.
         own: Whether to send by ourselves, if that fits.
+        on_fallback: Told ``send_path`` if it does not.
 
     Attributes:
         own: Whether packets are sent by us, and not by aiortc.
@@ -139,6 +140,7 @@ class Outlet:
         clock: Callable[[], float],
         on_sent: Callable[[Received], None] | None = None,
         own: bool = True,
+        on_fallback: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.own = False
         self.refused = 0
@@ -147,6 +149,7 @@ class Outlet:
         self._clock = clock
         self._on_sent = on_sent
         self._wanted = own
+        self._on_fallback = on_fallback
         self._mid = ""
         self._ssrc = quirks.source_of(sender)
         self._count = 0
@@ -158,14 +161,19 @@ class Outlet:
         if not self._mid:
             self._mid = parameters.muxId
             why = shortcuts.send_misfit(self._sender) if self._wanted else None
-            if why is not None and why not in _warned:
-                _warned.add(why)
-                _log.warning("send_path_unavailable", why=why)
+            if why is not None:
+                self._fall_back(why)
             self.own = self._wanted and why is None
             if self.own:
                 self._take_over(parameters)
             self._source.connect(self._wake if self.own else None)
         await self._start(parameters)
+
+    def _fall_back(self, why: str) -> None:
+        if why not in _warned:
+            _warned.add(why)
+            _log.warning("send_path_unavailable", why=why)
+        self._on_fallback("send_path")
 
     async def pull(self) -> tuple[int, bytes]:
         """Give aiortc the next packet when it is due; for ever nothing if we send."""

@@ -146,7 +146,11 @@ class Dispatch:
     async def _attend(self, crew: Crew, row: Row) -> None:
         tenant, bot = row.call.tenant, crew.bot.name
         log = _log.bind(bot=bot, tenant=tenant, call=row.call.call_id)
-        session = crew.session(row.call, metrics=lambda plugin: self._telemetry.of(bot, tenant, plugin))
+        session = crew.session(
+            row.call,
+            metrics=lambda plugin: self._telemetry.of(bot, tenant, plugin),
+            measured=self._telemetry.tracks.of(bot, row.call),
+        )
         try:
             async with session:
                 row.session, row.failures = session, 0

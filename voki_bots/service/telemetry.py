@@ -10,6 +10,8 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from voki_bots.service.quality import TrackGauges
+
 _SECRET_NAMES = re.compile(
     r"token|password|passwd|secret|credential|authorization|ice.?pwd|sdp\Z", re.IGNORECASE
 )
@@ -104,6 +106,7 @@ class Telemetry:
         self.webhooks = Counter(
             "voki_bots_webhooks", "Webhooks of Voki's", ["outcome"], registry=self.registry
         )
+        self.tracks = TrackGauges(self.registry)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
 
