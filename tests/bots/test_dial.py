@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import pytest
 
+from voki_bots import calls
 from voki_bots.bots.dial import Dialler, Rung
+from voki_bots.bots.leg import Leg
+from voki_bots.bots.roster import Roster
 from voki_bots.calls import OfferReceived
 from voki_bots.errors import NegotiationError
 from voki_bots.media.peer import Candidate, Peer
 from voki_bots.media.receive import TrackStatistics
+from voki_bots.media.rtp import Received
 
 OFFER = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:{}\r\n"
 SOON = 5.0
@@ -25,6 +30,7 @@ class Connection:
     ufrag = "abcd"
     rtt = None
     restarting = False
+    closing = 0.0
 
     def __init__(self) -> None:
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -33,10 +39,11 @@ class Connection:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    async def close(self) -> None:
+        await asyncio.sleep(self.closing)
+
+    async def offer(self, audio_lines: int, video_lines: int) -> str:
+        return OFFER.format("ours")
 
     async def answer(self, offer: str) -> str:
         if self.restarting:
@@ -83,6 +90,9 @@ class Call:
     def send(self, event: str, payload: Mapping[str, object]) -> None: ...
     def described(self, segment: int, peer: Peer) -> None: ...
     def stalled(self, segment: int, peer: Peer) -> str | None: ...
+    def patience(self, segment: int) -> float:
+        return math.inf
+
     def deaf(self, segment: int, peer: Peer) -> str | None: ...
     def lines_missing(self, segment: int, peer: Peer) -> int:
         return 0
@@ -155,3 +165,52 @@ async def test_cancelling_ends_it_though_the_connection_ends_in_that_moment(turn
     running.cancel()
     done, _ = await asyncio.wait([running], timeout=SOON)
     assert done and running.cancelled()
+
+
+class Silent(Call):
+    """A call whose media end, as a real leg sees it; connections take long to close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offered: list[float] = []
+        clock = asyncio.get_running_loop().time
+        roster = Roster(calls.Call("acme", "c1"), "u1")
+        roster.joined(calls.Participant("ana", "Ana", calls.Role.CUSTOMER), 0.0)
+        nobody = lambda _: None  # noqa: E731
+        room: Any = SimpleNamespace(speaks=False, roster=roster, publish=nobody, met=nobody)
+        account: Any = SimpleNamespace(tenant="acme")
+        leg = Leg(room, account, zero=clock(), segment=0, clock=clock)
+        self.pipeline = leg.pipeline
+        self.stalled = leg.stalled  # type: ignore[method-assign]
+        self.patience = leg.patience  # type: ignore[method-assign]
+
+    async def make_peer(self, segment: int, *, attempt: int, rung: Rung) -> Peer:
+        peer = await super().make_peer(segment, attempt=attempt, rung=rung)
+        self.peers[-1].closing = 5.0
+        return peer
+
+    def send(self, event: str, payload: Mapping[str, object]) -> None:
+        if payload.get("type") == "offer":
+            self.offered.append(asyncio.get_running_loop().time())
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("phase", [0.0, 0.013, 0.1, 0.2399, 0.249])
+async def test_media_that_stop_are_dialled_for_in_two_and_a_half_seconds(phase: float) -> None:
+    """Whenever they stop between two looks, however long closing takes: half a second is left of three."""
+    call, clock = Silent(), asyncio.get_running_loop().time
+    dialler = Dialler(cast(Any, call), clock=clock)
+    dialler.signal(OfferReceived(OFFER.format("abcd")))
+    running = asyncio.create_task(dialler.run())
+    await call.up.wait()
+    end = clock() + 3.0 + phase
+    for n in range(200):
+        await asyncio.sleep(max(0.0, end - (199 - n) * 0.02 - clock()))
+        came = ("0", 7, "audio", 111, n, n * 960, False, b"\xf8\x01", None, clock(), 48_000)
+        call.pipeline.push(0, Received(*came))
+    last = clock()
+    await asyncio.sleep(3.0)
+    assert 2.0 <= call.offered[0] - last <= 2.5
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()

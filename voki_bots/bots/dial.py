@@ -35,7 +35,10 @@ CONNECT_WAIT = 15.0
 """Seconds for ICE and DTLS; aiortc by itself may stay in ``connecting`` for ever."""
 
 STALL_CHECK = 0.25
-"""Seconds between two looks for evidence that media still flow."""
+"""Seconds between two looks for evidence that media still flow; they come sooner if a stall is due sooner."""
+
+CLOSE_WAIT = 0.1
+"""Seconds for which a dead connection may hold up its successor; the rest of its closing goes on beside."""
 
 MEASURE = 5.0
 """Seconds between two measurements of every track."""
@@ -93,6 +96,9 @@ class Line(Protocol):
     def stalled(self, segment: int, peer: Peer) -> str | None:
         """Why this connection must be given up although it claims to be up, or None."""
 
+    def patience(self, segment: int) -> float:
+        """After how many seconds `stalled` may say so if nothing comes meanwhile."""
+
     def deaf(self, segment: int, peer: Peer) -> str | None:
         """Why an offer of another kind should be tried on this connection's successor, or None."""
 
@@ -141,6 +147,7 @@ class Dialler:
         self._listen_first = True
         self._spent: set[str | None] = set()
         self._leaving = False
+        self._closing: set[asyncio.Task[None]] = set()
         self.segment = segment
         self.rung = 0
 
@@ -154,6 +161,12 @@ class Dialler:
 
     async def run(self) -> None:
         """Dial, and dial again, until cancelled, or until a connection ends while the call is left."""
+        try:
+            await self._run()
+        finally:
+            await self._closed()
+
+    async def _run(self) -> None:
         failures, offer = 0, None
         while True:
             connected, lost = await self._dial(offer, failures)
@@ -179,11 +192,32 @@ class Dialler:
         """One segment; returns its Peer if that was ever connected, and why it ended."""
         up = asyncio.Event()
         peer = await self._line.make_peer(self.segment, attempt=failures, rung=LADDER[self.rung])
-        async with peer:
+        await peer.__aenter__()
+        try:
             over = await _first_end(self._negotiate(peer, offer, up), self._watch(peer, up))
             if peer.ufrag is not None:
                 self._spent.add(peer.ufrag)
+        finally:
+            await self._close(peer)
         return peer if up.is_set() else None, over if isinstance(over, _Lost) else _Lost(str(over))
+
+    async def _close(self, peer: Peer) -> None:
+        """Begin to close a Peer, and wait a little; `_closed` waits for the rest."""
+        closing = asyncio.create_task(peer.close(), name=f"closing-{self.segment}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.wait({closing}, timeout=CLOSE_WAIT)
+
+    async def _closed(self) -> None:
+        """Wait until no Peer of ours is left, whoever cancels us meanwhile; each has a limit of its own."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._closing:
+            try:
+                await asyncio.wait(set(self._closing))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     # ------------------------------------------------------------ negotiation
 
@@ -292,10 +326,11 @@ class Dialler:
         due = looked + MEASURE
         try:
             while True:
-                done, _ = await asyncio.wait([failed], timeout=STALL_CHECK)
+                pause = min(STALL_CHECK, max(0.02, self._line.patience(self.segment)))
+                done, _ = await asyncio.wait([failed], timeout=pause)
                 if done:
                     raise _Lost(failed.result())
-                late, looked = self._clock() - looked - STALL_CHECK, self._clock()
+                late, looked = self._clock() - looked - pause, self._clock()
                 if late < STALL_SLACK:
                     self._look(peer)
                 if looked >= due:

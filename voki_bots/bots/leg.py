@@ -6,6 +6,7 @@ It is what the dialler (`voki_bots.bots.dial`) works for, and it tells the roste
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -39,10 +40,11 @@ from voki_bots.media.quality import mos
 from voki_bots.media.receive import Received, TrackStatistics
 from voki_bots.signalling import payloads
 
-STALLED = 2.25
+STALLED = 2.0
 """Seconds without any packet, from anybody, after which a connection that carried media is given up while
-others are present; the successor is to be there within three. Even discontinuous transmission sends something
-every 0.4 s."""
+others are present. The successor is to be there within three: the dialler looks at the very moment, gives the
+dead connection `dial.CLOSE_WAIT` to close and the far end `dial.REDIAL_WAIT` to offer, which leaves more than
+half a second to negotiate. Even discontinuous transmission sends something every 0.4 s."""
 
 PATIENCE = 2.25
 """Seconds without any sign of life after which a connection that carries no media is given up."""
@@ -229,9 +231,14 @@ class Leg:
         Everybody may have muted their microphones without a trace, so a silence is taken for a fault once.
         """
         silent = self.pipeline.silent_for(segment)
-        if silent is not None and silent > STALLED and self._room.roster.present:
+        if silent is not None and silent >= STALLED and self._room.roster.present:
             return f"no media for {silent:.1f} s"
         return None
+
+    def patience(self, segment: int) -> float:
+        """For how many seconds more a silence of now is no fault."""
+        silent = self.pipeline.silent_for(segment)
+        return math.inf if silent is None else max(0.0, STALLED - silent)
 
     def deaf(self, segment: int, peer: Peer) -> str | None:
         """Nothing was ever heard in this segment of those whom the platform announced."""

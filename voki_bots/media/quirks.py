@@ -8,6 +8,7 @@ once per process and the call goes on without that cure. Written against aiortc 
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
@@ -33,7 +34,9 @@ CIPHERS = (
 MAX_DATAGRAM = 1500
 CONSENT_SECONDS = 5.0
 CONSENT_EXPIRES = 30.0
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 0.75
+ANSWER_SECONDS = 0.5
+QUESTIONS = 3
 TURN_SECONDS = 2.0
 DELETE_SECONDS = 0.5
 GATHER_SECONDS = 4.5
@@ -218,9 +221,9 @@ def watch_consent(
 ) -> None:
     """Notice within about `patience` that the far end is gone, where stock aioice takes half a minute.
 
-    Anything that comes from the far end is a sign of life. After a second without any it is asked, twice a
-    second; consent itself is renewed about every 5 s and expires after 30 s (RFC 7675 section 5.1). Three
-    questions must go unanswered in a row, so that a stall of our own loop is not taken for a loss.
+    Anything that comes from the far end is a sign of life. After `QUIET_SECONDS` without any it is asked,
+    twice a second, and after three without an answer it is gone: a stall of our own loop is no loss.
+    Consent itself is renewed about every 5 s and expires after 30 s (RFC 7675 section 5.1).
     """
     connection = _touch(dtls.transport, "_connection")
     if _touch(connection, "query_consent") is None:
@@ -230,9 +233,10 @@ def watch_consent(
         clock = pulse.clock
         renewed = pulse.at = clock()
         due = renewed + CONSENT_SECONDS * (0.8 + 0.4 * jitter())
-        unanswered = 0
+        unanswered, asked = 0, -math.inf
         while True:
-            await asyncio.sleep(0.5)
+            next_look = asked + ANSWER_SECONDS if unanswered else pulse.at + QUIET_SECONDS
+            await asyncio.sleep(max(0.0, min(0.5, next_look - clock())))
             if clock() - pulse.at < QUIET_SECONDS:
                 unanswered = 0
                 if clock() < due:
@@ -246,7 +250,8 @@ def watch_consent(
                 continue
             unanswered = unanswered + 1 if pulse.at < asked else 0
             silent = clock() - pulse.at
-            if (unanswered >= 2 and silent >= patience - 0.5) or clock() - renewed > CONSENT_EXPIRES:
+            gone = unanswered >= QUESTIONS and silent >= patience - ANSWER_SECONDS
+            if gone or clock() - renewed > CONSENT_EXPIRES:
                 lost(f"the far end has been silent for {silent:.1f} s")
                 connection._query_consent_task = None
                 await connection.close()
