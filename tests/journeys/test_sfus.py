@@ -201,6 +201,22 @@ async def test_glare_is_yielded_to(sim: Sim) -> None:
     assert voices(session.directory) == {"Ana": {"Ana"}, "Carlos": {"Carlos"}}
 
 
+async def test_glare_in_a_live_call_loses_nothing(sim: Sim) -> None:
+    """Our offer of a line crosses the SFU's: theirs counts, and no connection is replaced."""
+    call = await sim.call(ANA, CARLOS)
+    async with sim.attend(call, minutes()) as session:
+        await call.heard_by_bots(PACKETS)
+        await call.fault("glare")
+        await call.join("customer", **DORA)
+        await heard(call, "Dora", 50)
+        bot = (await call.state())["bots"][0]
+    assert (bot["connections"], bot["glares"]) == (1, 1)
+    assert voices(session.directory) == {"Ana": {"Ana"}, "Carlos": {"Carlos"}, "Dora": {"Dora"}}
+    gaps = [gap for track in sidecar(session.directory)["tracks"] for gap in track["gaps"]]
+    missing = [gap["end"] - gap["start"] for gap in gaps if gap["cause"] != "late_join"]
+    assert (max(missing, default=0.0) < 0.2, sound(session.directory)) == (True, True)
+
+
 async def test_where_the_sfu_never_offers_we_offer_more_lines(sim: Sim) -> None:
     """Somebody joins and nothing is offered to us: once for each who joined, we offer a line more."""
     call = await sim.call(ANA, switches={"client_offers": True})

@@ -1,6 +1,6 @@
 """One Peer after another: negotiate, watch, and dial again as the next segment.
 
-aiortc knows neither rollback nor ICE restart, so whatever goes wrong is answered with a new Peer. The bot is
+aiortc knows no ICE restart, so whatever goes wrong is answered with a new Peer. The bot is
 always the polite side: an offer is accepted at any time, and our own outstanding offer gives way to it.
 """
 
@@ -104,6 +104,9 @@ class Line(Protocol):
 
     def lines_missing(self, segment: int, peer: Peer) -> int:
         """How many lines more there should be for those present; told once for each who joined."""
+
+    def yielded(self, segment: int) -> None:
+        """Our offer of more lines was taken back; whether they are still missing is to be looked at anew."""
 
     def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None:
         """The numbers of every remote source so far."""
@@ -236,8 +239,12 @@ class Dialler:
             match await self._next_signal(None if up.is_set() else ours_since):
                 case OfferReceived(sdp):
                     if ours_since is not None:
-                        # Glare: aiortc cannot roll back, and we are the polite side.
-                        raise _Lost("the SFU offered while our offer was open", sdp)
+                        # Glare, and we are the polite side. Before there is a connection nothing is lost by
+                        # a new one; in a live call our offer is taken back.
+                        if not (up.is_set() and peer.roll_back()):
+                            raise _Lost("the SFU offered while our offer was open", sdp)
+                        ours_since = None
+                        self._line.yielded(self.segment)
                     await self._answer(peer, sdp)
                 case AnswerReceived(sdp):
                     if ours_since is None:

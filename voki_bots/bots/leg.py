@@ -256,6 +256,10 @@ class Leg:
         self._counted = (segment, roster.last_joined)
         return max(0, len(roster.announced) - self._carrying(peer))
 
+    def yielded(self, segment: int) -> None:
+        """Count the lines again: the SFU's own offer crossed ours, and may have brought what was missing."""
+        self._counted = None
+
     def measured(self, segment: int, found: Sequence[TrackStatistics], rtt: float | None) -> None:
         """Tell how each track came since the last time."""
         alive = set(self.pipeline.tracks)

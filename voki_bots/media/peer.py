@@ -1,7 +1,7 @@
 """Our end of the WebRTC connection: one RTCPeerConnection as a context manager.
 
-It speaks text: session descriptions and candidates in and out. It never rolls back and never restarts ICE,
-for aiortc cannot; whoever needs either makes a new Peer.
+It speaks text: session descriptions and candidates in and out. It never restarts ICE, for aiortc cannot;
+whoever needs that makes a new Peer.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class Peer:
         self._entrances: list[Entrance] = []
         self._cured: set[int] = set()
         self._early: list[str] = []
+        self._rolled_back: list[Any] = []
         self._offered: sdp.Description | None = None
         self._remote: sdp.Description | None = None
         self._ufrag: str | None = None
@@ -247,6 +248,16 @@ class Peer:
                 f"the far end's answer cannot be used: {_short(error)}", step="answer"
             ) from error
         await self._flush_early(answer)
+
+    def roll_back(self) -> bool:
+        """Take our open offer back in favour of one of the far end's; False if this cannot be done."""
+        added = quirks.roll_back(self._pc) if self.state == "connected" else None
+        if added is None:
+            return False
+        # Kept, for whoever knows them by their identity must not take a new one for an old one.
+        self._rolled_back += added
+        self._offered = None
+        return True
 
     async def add_candidate(self, candidate: str, mid: str | None = None, line: int | None = None) -> None:
         """Take one of the far end's candidates, at any time and in any form; what is no use is skipped.

@@ -140,6 +140,32 @@ async def make_offer(pc: RTCPeerConnection) -> RTCSessionDescription:
     return RTCSessionDescription(str(described), "offer")
 
 
+def roll_back(pc: RTCPeerConnection) -> list[Any] | None:
+    """Take our open offer back, as if it had never been made (RFC 8829 section 4.1.10.2): aiortc cannot.
+
+    Only an offer on a connection that is up: its transport stays as it is.
+
+    Returns:
+        The transceivers that it had added, for whom the far end has no line; None if it cannot be taken back.
+    """
+    current = _touch(pc, "_RTCPeerConnection__currentLocalDescription")
+    transceivers, seen = (
+        _touch(pc, "_RTCPeerConnection__transceivers"),
+        _touch(pc, "_RTCPeerConnection__seenMids"),
+    )
+    settle = _touch(pc, "_RTCPeerConnection__setSignalingState")
+    if pc.signalingState != "have-local-offer" or None in (current, transceivers, seen, settle):
+        return None
+    known = {media.rtp.muxId for media in current.media}
+    added = [t for t in transceivers if t.mid not in known]
+    for transceiver in added:
+        transceivers.remove(transceiver)
+        seen.discard(transceiver.mid)
+    pc._RTCPeerConnection__pendingLocalDescription = None  # type: ignore[attr-defined]
+    settle("stable")
+    return added
+
+
 def gather_loopback(dtls: RTCDtlsTransport) -> None:
     """Offer 127.0.0.1 as a host candidate too, which aioice leaves out; never in relay-only mode."""
     connection = _touch(dtls.transport, "_connection")

@@ -102,6 +102,12 @@ def _reoffer(platform: Platform, room: Room, members: list[Member], _: Mapping[s
             platform.tasks.start(member.leg.reoffer(), f"re-offer to {member.user.name}")
 
 
+def _glare(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
+    for member in members:
+        if member.leg is not None:
+            member.leg.crossing = True
+
+
 def _hang_up(platform: Platform, room: Room, members: list[Member], _: Mapping[str, Any]) -> None:
     for member in members:
         if member.leg is not None:
@@ -153,6 +159,7 @@ FAULTS: Mapping[str, _Kind] = {
     "kill_ice": _Kind(_kill_ice, {"close": bool}),
     "ice_restart": _Kind(_ice_restart),
     "reoffer": _Kind(_reoffer),
+    "glare": _Kind(_glare),
     "hang_up": _Kind(_hang_up),
     "ignore_offers": _Kind(_ignore_offers),
     "freeze_media": _Kind(_freeze_media, {"seconds": (int, float)}),
@@ -167,7 +174,8 @@ FAULTS: Mapping[str, _Kind] = {
 sockets are closed as at ``exp``. ``crash_channel``: ``phx_error``, and the topic is no longer joined.
 ``kill_ice``: the SFU's end of the connection falls silent; with ``close``, its sockets close too.
 ``ice_restart``: the SFU offers anew with other ICE credentials, and the old path is closed.
-``reoffer``: the SFU offers anew, though nothing has changed. ``hang_up``: it closes the connection (DTLS).
+``reoffer``: the SFU offers anew, though nothing has changed. ``glare``: the SFU's next offer waits for one of
+the member's, which it crosses and which is ignored. ``hang_up``: it closes the connection (DTLS).
 ``ignore_offers``: it answers no offer of this member's any more, until the member has left and joined again.
 ``freeze_media``: nothing is forwarded, for ``seconds`` if given. ``mute``: a person sends nothing.
 ``refuse_join``: joins are refused with ``reason`` until ``on`` is false. ``slow_join``: joins take

@@ -75,6 +75,7 @@ class Leg:
         self.name = name
         self.bot = bot
         self.deafened = False
+        self.crossing = False
         self.switches = switches
         self.forwards: dict[str, Forward] = {}
         self.publishing = False
@@ -144,6 +145,11 @@ class Leg:
                 return
             self.offers_received += 1
             if not self._takes(sdp):
+                return
+            if self.crossing and self.connected:
+                self.crossing = False
+                self.glares += 1
+                self._tasks.start(self.reoffer(), f"crossing offer to {self.name}")
                 return
             if self.switches.glare and self.bot and not self._crossed:
                 self._crossed = True
@@ -240,6 +246,7 @@ class Leg:
                 pc is None
                 or self.dead
                 or self._outstanding
+                or self.crossing
                 or pc.signalingState != "stable"
                 or self._closed()
             ):
