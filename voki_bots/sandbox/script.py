@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ..errors import ConfigurationError
 from . import voices
@@ -24,6 +24,7 @@ class PersonScript:
         joins: ``now``, ``after_bot`` (once a bot's media is up), or seconds after the call was made.
         leaves: Seconds between this person's media being up and the leaving, or None to stay.
         listens: Keep the packets received, not only their count.
+        redundant: Speak with in-band redundancy (FEC).
         camera: The codec of the picture that this person shows, ``vp8`` or ``h264``; None shows nothing.
     """
 
@@ -34,6 +35,7 @@ class PersonScript:
     joins: str | float = "now"
     leaves: float | None = None
     listens: bool = False
+    redundant: bool = False
     camera: str | None = None
 
     @classmethod
@@ -43,7 +45,7 @@ class PersonScript:
         Raises:
             ConfigurationError: A field is missing, unknown or of the wrong type.
         """
-        unknown = set(body) - {"name", "role", "speech", "tone", "joins", "leaves", "listens", "camera"}
+        unknown = set(body) - {field.name for field in fields(cls)}
         if unknown:
             raise ConfigurationError(f"a person has no field {min(unknown)!r}", path=min(unknown))
         speech, tone, joins, leaves = (body.get(k) for k in ("speech", "tone", "joins", "leaves"))
@@ -72,6 +74,7 @@ class PersonScript:
             joins=joins if isinstance(joins, str) else _seconds(joins),
             leaves=None if leaves is None else _seconds(leaves),
             listens=bool(body.get("listens", False)),
+            redundant=bool(body.get("redundant", False)),
             camera=None if camera is None else str(camera),
         )
 
@@ -96,7 +99,8 @@ class PersonScript:
         names = self.speech if isinstance(self.speech, tuple) else voices.utterances(self.speech, speaker)
         for name in names:
             voices.utterance(name)
-        return voices.speech(names)
+        spoken = voices.speech(names)
+        return voices.redundant(spoken) if self.redundant else spoken
 
 
 def _is_seconds(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -60,15 +60,20 @@ def utterances(language: str, speaker: int) -> list[str]:
     return own[start:] + own[:start]
 
 
-@cache
-def _encode(hertz: int, packets: int) -> tuple[bytes, ...]:
-    """Encode a sine wave of half scale (0 Hz: silence) in mono at 32 kbit/s."""
+def _encoder(bit_rate: int, **more: str) -> av.AudioCodecContext:
     codec = av.CodecContext.create("libopus", "w")
     codec.sample_rate = SAMPLE_RATE
     codec.layout = "mono"
     codec.format = "s16"
-    codec.bit_rate = 32_000
-    codec.options = {"application": "voip", "frame_duration": "20"}
+    codec.bit_rate = bit_rate
+    codec.options = {"application": "voip", "frame_duration": "20", **more}
+    return codec
+
+
+@cache
+def _encode(hertz: int, packets: int) -> tuple[bytes, ...]:
+    """Encode a sine wave of half scale (0 Hz: silence) in mono at 32 kbit/s."""
+    codec = _encoder(32_000)
     count = (packets + _SETTLING) * FRAME_SAMPLES
     wave = 0.5 * 32_767 * np.sin(2 * np.pi * hertz * np.arange(count) / SAMPLE_RATE)
     samples = wave.astype(np.int16)
@@ -98,6 +103,19 @@ def speech(names: Sequence[str]) -> Iterator[bytes]:
     for name in itertools.cycle(names):
         yield from utterance(name)
         yield from pause
+
+
+def redundant(packets: Iterable[bytes]) -> Iterator[bytes]:
+    """Say the same with in-band redundancy (RFC 6716 section 2.1.7), as browsers do where it is asked for.
+
+    Each packet then holds a coarse copy of the one before.
+    """
+    decoder = av.CodecContext.create("libopus", "r")
+    decoder.sample_rate, decoder.layout, decoder.format = SAMPLE_RATE, "mono", "s16"
+    encoder = _encoder(24_000, fec="1", packet_loss="20")
+    for payload in packets:
+        for frame in decoder.decode(av.Packet(payload)):
+            yield from map(bytes, encoder.encode(frame))
 
 
 def quiet() -> Iterator[bytes]:
