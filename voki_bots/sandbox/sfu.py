@@ -405,7 +405,7 @@ class Leg:
         switches = self.switches
         manner = Manner(switches.audio_level, not switches.no_ssrc, not switches.no_msid)
         text = renamed(rejected(spoken(ours, labels, manner), self._rejecting), self._aliases)
-        text = keys.with_events(text, keys.TYPE if kind == "offer" else self._events)
+        text = keys.with_events(text, self._events or (keys.TYPE if kind == "offer" else None))
         self._say("signal", {"type": kind, "sdp": text})
         for candidate in candidates(ours):
             self._say("ice_candidate", candidate)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracles.chromium.conftest import HUM, RATE, Scene, flowing
-from voki_bots import Prompt
+from voki_bots import DigitPressed, Prompt
 from voki_bots.testing.signals import Samples, assert_tone, correlation, tone
 
 PACKETS = 150
@@ -45,6 +45,19 @@ async def test_a_muted_microphone_is_silence(scene: Scene) -> None:
         await scene.heard(75)
     found = await scene.finish()
     assert (told, 1.0 < silent(scene.voices(found, "customer")[0]) < 3.0) == ([True, False], True)
+
+
+async def test_keys_that_are_pressed_in_a_browser_are_known(scene: Scene) -> None:
+    """Chromium's telephone events come one each, with who pressed them."""
+    await scene.heard(PACKETS)
+    events = scene.session.bus.events("keys")
+    await scene.customer.call("press", "1#7")
+    pressed: list[DigitPressed] = []
+    async with asyncio.timeout(5.0):
+        while len(pressed) < 3:
+            if isinstance(event := await anext(events), DigitPressed):
+                pressed.append(event)
+    assert [(one.digit, one.by.role) for one in pressed] == [(digit, "customer") for digit in "1#7"]
 
 
 async def test_a_tab_that_is_killed_leaves_and_comes_back(scene: Scene, speech: Samples) -> None:
