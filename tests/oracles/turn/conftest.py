@@ -120,14 +120,14 @@ class Calls:
 
     @asynccontextmanager
     async def attend(
-        self, *people: Mapping[str, object], relay_only: bool = False
+        self, *people: Mapping[str, object], relay_only: bool = False, speaks: bool = False
     ) -> AsyncIterator[tuple[SimCall, CallSession]]:
-        """A call that a bot records."""
+        """A call that a bot records, and in which it may speak."""
         call = await self.sim.call(*people)
         user = replace(await self.sim.user(), loopback=False, relay_only=relay_only)
         async with (
             self.sim.account(user) as account,
-            self.sim.attend(call, Bot("minutes").record(), account=account) as session,
+            self.sim.attend(call, Bot("minutes", speaks=speaks).record(), account=account) as session,
         ):
             yield call, session
 

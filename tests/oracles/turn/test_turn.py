@@ -24,6 +24,8 @@ from tests.oracles.turn.conftest import (
 from voki_bots.bots.session import CallSession
 from voki_bots.errors import IceError
 from voki_bots.media.peer import IceServer, Peer
+from voki_bots.media.prompts import LEAD_IN, Prompt
+from voki_bots.testing.signals import tone
 
 pytestmark = pytest.mark.usefixtures("coturn")
 PACKETS = 100
@@ -33,11 +35,15 @@ PACKETS = 100
 async def test_a_call_is_recorded_through_the_relay(
     calls: Calls, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    """Over UDP and over TLS (by an authority of our own), each voice arrives whole."""
+    """Over UDP and over TLS (by an authority of our own), each voice arrives whole, and so do our words."""
     monkeypatch.setenv("SSL_CERT_FILE", str(calls.office.authority))
     await calls.turn(url)
-    async with calls.attend() as (call, session):
+    words = Prompt.from_pcm(tone(880, 0.5))
+    async with calls.attend(speaks=True) as (call, session):
+        await session.say(words)
         await call.heard_by_bots(PACKETS)
+        sent = LEAD_IN + len(words.packets)
+        await call.until(lambda state: state["bots"][0]["received"] == sent, "the bot's words")
     like = await likeness(call, session.directory)
     assert min(like["attendant", "attendant"], like["customer", "customer"]) >= 0.99
 
