@@ -9,7 +9,6 @@ reported as a `CallEvent`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Self
 
 from voki_bots.calls import (
     CallEvent,
@@ -22,121 +21,28 @@ from voki_bots.calls import (
     TrackStarted,
 )
 from voki_bots.media.decode import Cut, Decoding
-from voki_bots.media.digits import Keypad, Press
+from voki_bots.media.digits import Press
+from voki_bots.media.flow import Flow, Subscription
 from voki_bots.media.frames import Filter, Packet, VideoPacket
 from voki_bots.media.opus import packet_ticks
-from voki_bots.media.reorder import Ordered, Reorder
+from voki_bots.media.reorder import Ordered
 from voki_bots.media.rtp import (
     DIGITS,
     TIMESTAMP_BITS,
     Received,
     ReceivedVideo,
     SenderReport,
-    Unwrapper,
     distance,
 )
 from voki_bots.media.tap import Tap
 from voki_bots.media.timeline import DTX_SECONDS, Gap, Placed, Timeline
-from voki_bots.media.video import KeyRequests
 from voki_bots.units import SAMPLE_RATE, SILENCE_DBFS
 
 SUPERSEDED_SECONDS = 2.0
 """A source that is silent for so long after another one began on its line is over."""
 
-STRAGGLER_SECONDS = 0.3
-"""What comes on a line so soon after it was taken from somebody is theirs, if it goes on with their clock."""
-
 REDIAL_SECONDS = 3.0
 """What was silent for longer than this when the far end was last heard of was silent of itself."""
-
-
-class _Flow:
-    """One track on its way."""
-
-    __slots__ = (
-        "carried",
-        "ended",
-        "handed_on",
-        "keypad",
-        "keys",
-        "level",
-        "order",
-        "pending",
-        "received",
-        "sinks",
-        "stamp",
-        "superseded",
-        "timeline",
-        "track",
-        "unwrap",
-    )
-
-    def __init__(self, track: Track, timeline: Timeline[Ordered], patience: float, now: float) -> None:
-        self.track = track
-        self.timeline = timeline
-        self.order = Reorder(patience)
-        self.unwrap = Unwrapper(TIMESTAMP_BITS)
-        self.keys = KeyRequests() if track.kind == "video" else None
-        self.sinks: list[Subscription] = []
-        self.received = now
-        self.stamp = 0
-        self.level: int | None = None
-        self.carried = 0
-        self.superseded = False
-        self.ended = False
-        self.handed_on: float | None = None
-        self.pending: GapCause | None = None
-        self.keypad = Keypad()
-
-    @property
-    def last(self) -> float:
-        """Seconds of call time up to which it is accounted for."""
-        return self.timeline.cursor / self.timeline.rate
-
-    def time_of(self, came: Received, zero: float) -> float:
-        """Say at which call time a packet's timestamp lies; when it came, where that is not known."""
-        last, rate = self.unwrap.last, self.timeline.rate
-        if last is not None and self.timeline.audio and came.clock_rate == rate:
-            ahead = distance(came.timestamp, last & 0xFFFFFFFF, TIMESTAMP_BITS)
-            return (last + ahead + self.timeline.offset) / rate
-        return came.arrival - zero
-
-
-class Subscription:
-    """A plugin's subscription to packets or frames; the `Listening` that it is given."""
-
-    def __init__(
-        self, pipeline: Pipeline, tap: Tap, selects: Callable[[Track], bool], kind: str, *, decoded: bool
-    ) -> None:
-        self._pipeline = pipeline
-        self.tap = tap
-        self.decoded = decoded
-        self._selects = selects
-        self._kind = kind
-
-    def wants(self, track: Track) -> bool:
-        """Whether it takes this track as things are now."""
-        return (self._kind in ("all", track.kind)) and self._selects(track)
-
-    @property
-    def dropped(self) -> int:
-        """Items that were lost because the sink did not keep up."""
-        return self.tap.dropped
-
-    async def drain(self) -> None:
-        """Wait until everything that came so far has been written and flushed."""
-        await self.tap.drain()
-
-    def close(self) -> None:
-        """Take no more; what was handed over is still written, then the sink is closed."""
-        self._pipeline._unsubscribe(self)
-        self.tap.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class Pipeline:
@@ -164,10 +70,10 @@ class Pipeline:
         self._report = report
         self._ask = ask
         self._patience = patience
-        self._flows: dict[tuple[int, str, int], _Flow] = {}
+        self._flows: dict[tuple[int, str, int], Flow] = {}
         self._subscriptions: list[Subscription] = []
         self._held: GapCause | None = None
-        self._former: list[_Flow] = []
+        self._former: list[Flow] = []
         self._heard: dict[int, float] = {}
         self._closed = False
         self._over: set[int] = set()
@@ -228,7 +134,7 @@ class Pipeline:
         if flow is None or flow.ended:
             if not received.payload:
                 return
-            if flow is not None and _straggles(flow, received):
+            if flow is not None and flow.straggles(received):
                 return
             rate = received.clock_rate
             flow = self._open(segment, received.mid, received.ssrc, received.kind, rate, received.arrival)
@@ -243,7 +149,7 @@ class Pipeline:
     def _typed(self, segment: int, came: Received) -> Received:
         """Take a telephone event; give what it is to its track: a number in the sequence."""
         flow = self._flows.get((segment, came.mid, came.ssrc))
-        if flow is None or (flow.ended and not _straggles(flow, came)):
+        if flow is None or (flow.ended and not flow.straggles(came)):
             flow = self._open(segment, came.mid, came.ssrc, "audio", SAMPLE_RATE, came.arrival)
         if self._held is not None or flow.ended:
             # What is pressed during a pause is nobody's to know, and no part of it comes out afterwards.
@@ -253,7 +159,7 @@ class Pipeline:
             self._pressed(flow, flow.keypad.take(came.payload, came.timestamp, came.clock_rate, at, now))
         return came._replace(kind="audio", payload=b"")
 
-    def _pressed(self, flow: _Flow, presses: Iterable[Press]) -> None:
+    def _pressed(self, flow: Flow, presses: Iterable[Press]) -> None:
         for press in presses:
             self._report(DigitPressed(flow.track, press.digit, press.at, press.duration))
 
@@ -314,7 +220,7 @@ class Pipeline:
             selects: Says of a track whether it is wanted; asked again by `reselect`.
             kind: ``audio``, ``video`` or ``all``.
         """
-        return self._subscribe(Subscription(self, tap, selects, kind, decoded=False))
+        return self._subscribe(Subscription(tap, selects, kind, decoded=False, ended=self._unsubscribe))
 
     def listen(
         self,
@@ -332,7 +238,7 @@ class Pipeline:
             filters: Makes the chain of filters of one track.
         """
         tap.stage = Decoding(rate, filters, tap.lane.clock)
-        return self._subscribe(Subscription(self, tap, selects, "audio", decoded=True))
+        return self._subscribe(Subscription(tap, selects, "audio", decoded=True, ended=self._unsubscribe))
 
     def reselect(self) -> None:
         """Ask every subscription anew which tracks it wants: attributions have changed."""
@@ -432,14 +338,14 @@ class Pipeline:
 
     def _open(
         self, segment: int, mid: str, ssrc: int, kind: str, rate: int, arrival: float, *, local: bool = False
-    ) -> _Flow:
+    ) -> Flow:
         former = self._flows.pop((segment, mid, ssrc), None)
         if former is not None:
             self._former.append(former)
         track = Track(segment, mid, ssrc, kind, local, former.track.use + 1 if former else 0)
         origin, cause = self._origin(track, arrival)
         timeline: Timeline[Ordered] = Timeline(rate, origin=origin, opening=cause)
-        flow = self._flows[(segment, mid, ssrc)] = _Flow(track, timeline, self._patience, arrival)
+        flow = self._flows[(segment, mid, ssrc)] = Flow(track, timeline, self._patience, arrival)
         self._report(TrackStarted(track, max(origin, arrival - self._zero)))
         if self._held is not None:
             self._emit(flow, timeline.hold(max(self.now, origin), self._held))
@@ -466,7 +372,7 @@ class Pipeline:
             return flow.last, cause or GapCause.REDIAL
         return 0.0, GapCause.LATE_JOIN
 
-    def _follows(self, flow: _Flow, came: Received) -> bool:
+    def _follows(self, flow: Flow, came: Received) -> bool:
         """Take a packet that is the next in sequence and time, as nearly all are; the way around is long."""
         timeline = flow.timeline
         ticks = packet_ticks(came.payload)
@@ -486,7 +392,7 @@ class Pipeline:
                 subscription.tap.put(packet)
         return True
 
-    def _place(self, flow: _Flow, ordered: Ordered) -> None:
+    def _place(self, flow: Flow, ordered: Ordered) -> None:
         packet = ordered.packet
         video = flow.track.kind != "audio"
         ticks = 0 if video else packet_ticks(packet.payload)
@@ -499,7 +405,7 @@ class Pipeline:
         new = ordered.restarted
         self._emit(flow, flow.timeline.place(ordered, timestamp, ticks, arrival, lost=lost, restarted=new))
 
-    def _emit(self, flow: _Flow, placed: Iterable[Placed[Ordered] | Gap]) -> None:
+    def _emit(self, flow: Flow, placed: Iterable[Placed[Ordered] | Gap]) -> None:
         rate, track = flow.timeline.rate, flow.track
         for found in placed:
             if isinstance(found, Gap):
@@ -515,7 +421,7 @@ class Pipeline:
             for subscription in flow.sinks:
                 subscription.tap.put(packet)
 
-    def _finish(self, flow: _Flow, end: float) -> None:
+    def _finish(self, flow: Flow, end: float) -> None:
         self._emit(flow, flow.timeline.finish(end))
         flow.ended = True
         rate = flow.timeline.rate
@@ -523,12 +429,12 @@ class Pipeline:
         self._cut(flow)
         flow.sinks = []
 
-    def _cut(self, flow: _Flow) -> None:
+    def _cut(self, flow: Flow) -> None:
         for subscription in flow.sinks:
             if subscription.decoded:
                 subscription.tap.put(Cut(flow.track))
 
-    def _select(self, flow: _Flow) -> None:
+    def _select(self, flow: Flow) -> None:
         wanted = [s for s in self._subscriptions if s.wants(flow.track)]
         for subscription in flow.sinks:
             if subscription.decoded and subscription not in wanted:
@@ -564,11 +470,3 @@ def _packet(track: Track, placed: Placed[Ordered], rate: int) -> Packet:
     if isinstance(came, ReceivedVideo):
         return VideoPacket(*plain, came.arrival, None, came.codec, came.marker)
     return Packet(*plain, came.arrival, came.level)
-
-
-def _straggles(flow: _Flow, received: Received) -> bool:
-    """Whether a packet still belongs to whoever a line was taken from."""
-    if flow.handed_on is None or received.arrival - flow.handed_on > STRAGGLER_SECONDS:
-        return False
-    step = distance(received.timestamp, flow.stamp, TIMESTAMP_BITS)
-    return abs(step) < STRAGGLER_SECONDS * 2 * received.clock_rate
