@@ -168,6 +168,19 @@ class Turns:
 
 
 @pytest.mark.looptime
+async def test_one_that_raises_is_out_and_the_others_go_on() -> None:
+    """A call that fails in its turn takes none from the rest, but for a tick."""
+    loop, raised = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, what: raised.append(what["exception"]))
+    playout, first, bad, last = PlayOut(loop), Turns(9), Turns(0), Turns(9)
+    bad.turn = lambda now, ntp: 1 // 0  # type: ignore[method-assign,assignment]
+    for one in (first, bad, last):
+        playout.add(one)  # type: ignore[arg-type]
+    await asyncio.sleep(0.3)
+    assert ([type(error) for error in raised], len(first.at), len(last.at)) == ([ZeroDivisionError], 9, 9)
+
+
+@pytest.mark.looptime
 async def test_turns_are_on_a_grid_of_their_own_time() -> None:
     """Each turn is told the moment of the grid at which it is due, and is there at that moment."""
     loop = asyncio.get_running_loop()

@@ -107,10 +107,16 @@ class PlayOut:
         self._turns = max(self._turns, math.floor(self._loop.time() / PERIOD_SECONDS))
         now = self._turns * PERIOD_SECONDS
         ntp = int((self._wall() + _NTP_EPOCH) * 2**32)
-        self._arm()
-        for outlet in list(self._speakers):
-            if not outlet.turn(now, ntp):
-                self.remove(outlet)
+        turns, self._speakers, self._timer = iter(self._speakers), {}, None
+        try:
+            for outlet in turns:
+                if outlet.turn(now, ntp):
+                    self._speakers[outlet] = None
+        finally:
+            # One that raised is out; who is behind it has a turn at the next tick.
+            self._speakers.update(dict.fromkeys(turns))
+            if self._speakers and self._timer is None:
+                self._arm()
 
 
 _playouts: WeakKeyDictionary[asyncio.AbstractEventLoop, PlayOut] = WeakKeyDictionary()
@@ -128,7 +134,7 @@ class Outlet:
         on_fallback: Told ``send_path`` if it does not.
 
     Attributes:
-        own: Whether packets are sent by us, and not by aiortc.
+        own: Whether packets are sent by us, and not by aiortc, as long as the connection is up.
         refused: Packets that could not be encrypted.
     """
 
@@ -142,7 +148,7 @@ class Outlet:
         own: bool = True,
         on_fallback: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.own = False
+        self.own = self._taken = False
         self.refused = 0
         self._sender = sender
         self._source = source
@@ -163,7 +169,7 @@ class Outlet:
             why = shortcuts.send_misfit(self._sender) if self._wanted else None
             if why is not None:
                 self._fall_back(why)
-            self.own = self._wanted and why is None
+            self.own = self._taken = self._wanted and why is None
             if self.own:
                 self._take_over(parameters)
             self._source.connect(self._wake if self.own else None)
@@ -177,7 +183,7 @@ class Outlet:
 
     async def pull(self) -> tuple[int, bytes]:
         """Give aiortc the next packet when it is due; for ever nothing if we send."""
-        if self.own:
+        if self._taken:
             await asyncio.get_running_loop().create_future()
         timestamp, payload = await self._source.pull()
         self._tell(0, self._count & 0xFFFF, timestamp & 0xFFFFFFFF, False, payload)
@@ -192,7 +198,7 @@ class Outlet:
             ntp: The same moment since 1900, in 2**-32 s.
         """
         self._turn(now, ntp)
-        return self._source.speaking
+        return self.own and self._source.speaking
 
     def _wake(self) -> None:
         PlayOut.of_loop().add(self)
@@ -201,6 +207,7 @@ class Outlet:
         wire, playout = shortcuts.Wire(self._sender), PlayOut.of_loop()
 
         def closed() -> None:
+            self.own = False
             self._turn = lambda now, ntp: None
             playout.remove(self)
 
