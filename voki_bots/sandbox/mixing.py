@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
+from . import keys
 from .tasks import Tasks
 
 _FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
@@ -31,6 +32,7 @@ class MixedPacket:
     sequence_number: int
     timestamp: int
     payload: bytes
+    payload_type: int = 0
     marker: int = 0
     extensions: _NoExtensions = _NoExtensions()
 
@@ -78,8 +80,8 @@ class Mixture:
             self._running = self._tasks.start(self._run(write), "mixture")
 
     def feed(self, source: str, packet: Any) -> None:
-        """Take a packet of one of those who are mixed."""
-        if packet.payload:
+        """Take a packet of one of those who are mixed; keys that they press are no sound."""
+        if packet.payload and packet.payload_type != keys.TYPE:
             self._sources.setdefault(source, _Source()).feed(packet.payload)
 
     def stop(self) -> None:
