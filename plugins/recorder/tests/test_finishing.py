@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,25 @@ async def test_the_next_start_finishes_what_a_crash_left(tmp_path: Path) -> None
     await asyncio.wait([looking])
     assert sidecar(killed.directory)["sealed"] and (killed.directory / "stereo.wav").exists()
     assert not old.directory.exists()
+
+
+async def test_what_a_full_disk_left_is_finished_when_there_is_room(tmp_path: Path) -> None:
+    """Without a restart; the tracks are whole meanwhile."""
+    call = Recorded(tmp_path)
+    await record(Recorder(SETTINGS), call)
+    await asyncio.to_thread(call.folder.seal)
+    log, finishing = FakeLog(), Finishing(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file may be longer
+    try:
+        looking = asyncio.create_task(finishing.recover(tmp_path, log, after=0.0, retry=0.1))
+        await call.until(lambda: "finish_failed" in [event for _, event, _ in log.lines], timeout=30.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await call.until(lambda: "call_finished" in [event for _, event, _ in log.lines], timeout=30.0)
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert_tone(440, decode(call.directory / "stereo.wav", channel=1), at=0.2)
 
 
 @pytest.mark.parametrize("entered", [True, False])

@@ -22,6 +22,9 @@ RESUME = 30.0
 ROUND = 6 * 3600.0
 """Seconds between two looks for calls whose time is over."""
 
+RETRY = 600.0
+"""Seconds until what could not be finished (a full disk, say) is tried again."""
+
 
 class Finishing:
     """The calls that are being finished.
@@ -36,13 +39,14 @@ class Finishing:
         self._archive = archive
         self._pool = FinishPool(size)
         self._uploads = uploads or Uploads((), forget=False)
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs: dict[asyncio.Task[None], Path] = {}
+        self._left = True
 
     def soon(self, call: Attendance, options: FinishOptions) -> None:
         """Finish a call as soon as its session has sealed it."""
         job = asyncio.create_task(self._finish(call, options), name=f"finish {call.call}")
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        self._jobs[job] = call.directory
+        job.add_done_callback(self._jobs.pop)
 
     async def close(self, linger: float = LINGER) -> None:
         """Wait for what is being finished and copied, then give up what is not."""
@@ -61,25 +65,49 @@ class Finishing:
         except VokiError as error:
             call.metrics.count("finish_failures")
             log.error("finish_failed", directory=str(directory), why=str(error))
+            self._left = True
             return
         call.metrics.count("finished")
         if _tell(log, directory, made):
             call.metrics.count("unsound")
         self._uploads.soon(directory, Archive(self._archive or directory.parent), log)
 
-    async def recover(self, archive: Path, log: Log, *, after: float = RESUME) -> None:
-        """Finish what a crash left, then purge, again and again, until it is cancelled."""
+    async def recover(self, archive: Path, log: Log, *, after: float = RESUME, retry: float = RETRY) -> None:
+        """Finish what a crash or a full disk left, and purge, again and again, until it is cancelled.
+
+        Args:
+            archive: Where calls are kept.
+            log: Is told what was done.
+            after: Seconds until the first look.
+            retry: Seconds until what failed is tried again.
+        """
         self._archive, kept = archive, Archive(archive)
+        clock = asyncio.get_running_loop().time
         await asyncio.sleep(after)
+        purge_at = clock()
+        while True:
+            if self._left:
+                await self._finish_left(kept, log)
+            if clock() >= purge_at:
+                await self._uploads.left(kept, log)
+                await asyncio.to_thread(purge, kept, log)
+                purge_at = clock() + ROUND
+            await asyncio.sleep(retry)
+
+    async def _finish_left(self, kept: Archive, log: Log) -> None:
+        """Finish whatever is not, but for what is being finished; remember if any of it fails."""
+        self._left = False
+        busy = {each.absolute() for each in self._jobs.values()}
         for directory in await asyncio.to_thread(kept.unfinished):
+            if directory.absolute() in busy:
+                continue
             try:
                 _tell(log, directory, await self._pool.finish(directory))
             except VokiError as error:
                 log.warning("finish_failed", directory=str(directory), why=str(error))
-        while True:
-            await self._uploads.left(kept, log)
-            await asyncio.to_thread(purge, kept, log)
-            await asyncio.sleep(ROUND)
+                self._left = True
+            else:
+                self._uploads.soon(directory, kept, log)
 
 
 def purge(kept: Archive, log: Log) -> None:
