@@ -60,7 +60,7 @@ async def measure(root: Path, seconds: float, calls: int) -> dict[str, Any]:
         }
     folders = [await asyncio.to_thread(make_call, root, f"many-{n}", seconds) for n in range(calls)]
     late: list[float] = []
-    watching = asyncio.create_task(_watch(late))
+    watching = asyncio.create_task(watch(late))
     began = time.monotonic()
     await asyncio.gather(*(pool.finish(folder) for folder in folders))
     took = time.monotonic() - began
@@ -113,7 +113,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{many}: {speed}, loop lag p99 {result['loop_lag_p99_ms']:g} ms"])
 
 
-async def _watch(late: list[float]) -> None:
+async def watch(late: list[float]) -> None:
+    """Note by how many seconds the event loop is late, again and again, until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LOOK
