@@ -115,6 +115,12 @@ class ServiceSettings(BaseModel):
     poll: float = Field(default=20.0, ge=0.2, description="seconds between two looks at the list of calls")
     drain: float = Field(default=30.0, ge=0, description="seconds that calls may take to end at SIGTERM")
     max_calls: int = Field(default=200, ge=1, description="calls that one process attends at most")
+    disk_alert: float = Field(
+        default=0.80, gt=0, le=1, description="the share of a disk from which on its filling is an error"
+    )
+    disk_full: float = Field(
+        default=0.95, gt=0, le=1, description="the share from which on no call is begun; running ones go on"
+    )
     webhook_secret_file: Path | None = Field(
         default=None,
         description="a file that holds the secret of Voki's webhooks; they are taken if it is set",

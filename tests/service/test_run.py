@@ -188,3 +188,17 @@ async def test_a_bot_may_attend_as_a_user_of_its_own(
 
     async with running(bot) as service, asyncio.timeout(10):
         assert await heard.get() == own["user_id"] != service.user_id
+
+
+async def test_a_full_disk_refuses_new_calls_with_the_reason(running: Callable[..., Any], sim: Sim) -> None:
+    """The list of calls says why; a disk that is full from 0 on is as good as any."""
+    call = await sim.call()
+    rule = Rule(departments=(str(call.call.department_id),))
+    async with running(Bot("minutes", join=rule), service="poll = 0.5\ndisk_full = 0.000001") as service:
+
+        async def refused() -> Any:
+            rows = json.loads((await service.get("/api/v1/calls"))[1])
+            return next((row for row in rows if row["call"] == call.id), None)
+
+        row = await service.until(refused, "the call being refused")
+    assert (row["attend"], "no call is begun" in row["reason"]) == (False, True)

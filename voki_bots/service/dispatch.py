@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
@@ -53,6 +54,7 @@ class Dispatch:
         group: Where sessions run.
         telemetry: Where decisions are counted.
         limit: Calls at most at once.
+        full: Says why no call can be kept in an archive now, or None.
         clock: Seconds of the event loop.
     """
 
@@ -64,11 +66,13 @@ class Dispatch:
         telemetry: Telemetry,
         limit: int,
         clock: Callable[[], float],
+        full: Callable[[Path], str | None] = lambda _: None,
     ) -> None:
         self._crews = crews
         self._group = group
         self._telemetry = telemetry
         self._limit = limit
+        self._full = full
         self._clock = clock
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -130,7 +134,10 @@ class Dispatch:
             return Decision(attend=False, reason=f"it could not be joined {row.failures} times")
         if len(self._running) >= self._limit:
             return Decision(attend=False, reason=f"{self._limit} calls are attended, the most allowed")
-        return crew.bot.rule.decide(row.call)
+        decision = crew.bot.rule.decide(row.call)
+        if decision.attend and (why := self._full(crew.archive)):
+            return Decision(attend=False, reason=why)
+        return decision
 
     def _start(self, crew: Crew, row: Row) -> None:
         row.state = "attending"

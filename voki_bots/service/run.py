@@ -25,6 +25,7 @@ from voki_bots.errors import ConfigurationError, VokiError
 from voki_bots.service.api import serve_api
 from voki_bots.service.control import Control
 from voki_bots.service.dispatch import Dispatch
+from voki_bots.service.space import LOOK, Space
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
 from voki_bots.service.webhooks import Webhooks
@@ -115,12 +116,20 @@ class Service:
         loop = asyncio.get_running_loop()
         self._account, self._crews = account, crews
         async with asyncio.TaskGroup() as group:
+            space = Space(
+                [crew.archive for crew in crews],
+                alert=self.settings.service.disk_alert,
+                refuse=self.settings.service.disk_full,
+                telemetry=self._telemetry,
+            )
+            space.look()
             self.dispatch = Dispatch(
                 crews,
                 group=group,
                 telemetry=self._telemetry,
                 limit=self.settings.service.max_calls,
                 clock=loop.time,
+                full=space.refusal,
             )
             topics = Topics(
                 account, group, told=self._told, missed=self._look.set, presence=self.settings.voki.presence
@@ -128,6 +137,7 @@ class Service:
             background = [
                 group.create_task(self._poll(topics), name="poll"),
                 group.create_task(self._measure(), name="lag"),
+                group.create_task(_watch(space), name="disks"),
                 *(
                     group.create_task(self._recover(crew, plugin), name=f"recover {plugin.name}")
                     for crew in crews
@@ -237,6 +247,12 @@ class Service:
             self.beat = loop.time()
             self._telemetry.lag.set(max(0.0, self.beat - due))
             self._telemetry.socket.set(1.0 if self._account and self._account.sockets.open else 0.0)
+
+
+async def _watch(space: Space) -> None:
+    while True:
+        await asyncio.sleep(LOOK)
+        space.look()
 
 
 @contextmanager

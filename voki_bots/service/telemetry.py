@@ -103,6 +103,12 @@ class Telemetry:
         )
         self.lag = Gauge("voki_bots_loop_lag_seconds", "How late the event loop runs", registry=self.registry)
         self.socket = Gauge("voki_bots_socket_up", "Whether the websocket is up", registry=self.registry)
+        self.disk = Gauge(
+            "voki_bots_disk_used_ratio",
+            "How full the disk of an archive is",
+            ["directory"],
+            registry=self.registry,
+        )
         self.webhooks = Counter(
             "voki_bots_webhooks", "Webhooks of Voki's", ["outcome"], registry=self.registry
         )
