@@ -76,6 +76,7 @@ async def test_a_keyword_pauses() -> None:
         (Watch(on="CardShow", seconds=1.0), "no event 'CardShow'"),
         (Watch(on="CardShown", until="CardGone"), "no event 'CardGone'"),
         (Watch(on="RecordingPaused", seconds=1.0), "no event 'RecordingPaused'"),
+        (Watch(on="DigitPressed", until="DigitPressed"), "DigitPressed ends no pause"),
         (Watch(on="SupervisionStarted", where={"mod": "barge"}, seconds=1.0), "no field 'mod'"),
         (Watch(on="CallEnded", contains="card", seconds=1.0), "no field 'text'"),
     ],

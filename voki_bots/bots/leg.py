@@ -38,6 +38,7 @@ from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Mixer, Prompt
 from voki_bots.media.quality import mos
 from voki_bots.media.receive import Received, TrackStatistics
+from voki_bots.media.rtp import DIGITS
 from voki_bots.signalling import payloads
 
 STALLED = 2.0
@@ -309,7 +310,8 @@ class Leg:
         self._log.warning("media_lost", segment=segment, cause=cause)
 
     def _packet(self, segment: int, received: Received) -> None:
-        self._newest[segment, received.mid, received.ssrc] = received
+        if received.kind != DIGITS:  # its timestamp is when the key was pressed, not the source's clock now
+            self._newest[segment, received.mid, received.ssrc] = received
         self.pipeline.push(segment, received)
 
     def _ask(self, track: Track) -> None:

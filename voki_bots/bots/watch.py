@@ -11,7 +11,7 @@ from typing import Any, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from voki_bots.bots.plugin import Attendance, Plugin, PluginSettings
-from voki_bots.calls import CallEvent, PluginEvent, RecordingPaused, RecordingResumed
+from voki_bots.calls import CallEvent, DigitPressed, PluginEvent, RecordingPaused, RecordingResumed
 
 _OWN_DOING = (RecordingPaused, RecordingResumed)
 """What follows from a watch is no condition of one: it would feed on itself."""
@@ -70,6 +70,8 @@ class Watch(BaseModel):
             for name in (self.on, self.until)
             if name is not None and name not in known
         ]
+        if self.until == DigitPressed.__name__:
+            found.append(f"{self.until} ends no pause, for keys are not told during one")
         if self.on in known:
             has = [each.name for each in fields(known[self.on])]
             used = [path.partition(".")[0] for path in self.where] + ["text"] * bool(self.contains)
