@@ -66,7 +66,7 @@ async def test_losses_are_made_up_for_in_what_is_heard_and_kept_in_what_is_recor
     ana = {"role": "customer", "name": "Ana", "speech": "pt", "redundant": True}
     call = await sim.call(ana, switches={"lose": 0.1})
     async with ear, sim.attend(call, Bot("minutes").record().use(ear)) as session:
-        await call.heard_by_bots(300)
+        await call.heard_by_bots(220)
         await asyncio.sleep(0.3)
     path = await call.sent(call.people[0], tmp_path / "sent.opus")
     # Without redundancy guesses miss by 0.8 of what was said, with it by 0.2.
