@@ -160,6 +160,14 @@ class Track:
     local: bool = False
     use: int = 0
 
+    @classmethod
+    def parse(cls, text: str) -> Track:
+        """Read what `str` makes of a remote track of audio; ValueError if it is nothing of the kind."""
+        segment, mid, ssrc, *use = text.split(":")
+        if len(use) > 1:
+            raise ValueError(f"expected a track, got {text!r}")
+        return cls(int(segment), mid, int(ssrc), use=int(use[0]) if use else 0)
+
     def __str__(self) -> str:
         name = f"{self.segment}:{self.mid}:{self.ssrc}"
         return f"{name}:{self.use}" if self.use else name

@@ -188,3 +188,31 @@ def test_what_the_writer_did_not_keep_up_with_is_a_gap_of_its_file(
     )
     (one,) = sidecar["tracks"]
     assert (one["audio"], len(one["gaps"]), sidecar["invariant"]["ok"]) == (audio, gaps, True)
+
+
+def test_whose_clock_was_heard_outlives_an_attendance() -> None:
+    """Also one in which nobody was heard; whoever left is not expected to be heard again."""
+    person = {"id": "u-1", "name": "Ana", "role": "customer", "present": True}
+    folding = Fold()
+    for each in (
+        line(1, "participant_joined", participant=person),
+        line(
+            1,
+            "track_attributed",
+            track="0:1:7",
+            attribution={"participant": person, "confidence": 0.6, "why": "x"},
+        ),
+        line(2, "track_heard", track="0:1:7", timestamp=96_000),
+        line(9, "attendance_opened", call="c", tenant="t", bot="b"),
+        line(12, "attendance_opened", call="c", tenant="t", bot="b"),
+    ):
+        folding.take(each)
+    (heard,) = folding.heard
+    assert (heard["track"], heard["person"].id, heard["timestamp"], heard["at"]) == (
+        "0:1:7",
+        "u-1",
+        96_000,
+        2,
+    )
+    folding.take(line(13, "participant_left", participant=person))
+    assert folding.heard == []

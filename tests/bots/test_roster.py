@@ -1,5 +1,7 @@
 """Who is in the call, and which track is whose."""
 
+import pytest
+
 from voki_bots.bots.roster import Roster
 from voki_bots.calls import Attribution, Call, Participant, Role, Track
 
@@ -118,6 +120,43 @@ def test_a_clock_survives_a_redial() -> None:
         Attribution(ALICE, 0.95, "clock"),
         Attribution(CARL, 0.95, "clock"),
     ]
+
+
+@pytest.mark.parametrize("track", [ONE, Track(3, "a-b", 2**32 - 1, use=2)], ids=str)
+def test_the_name_of_a_track_can_be_read(track: Track) -> None:
+    """As the journal has it."""
+    assert Track.parse(str(track)) == track
+
+
+@pytest.mark.parametrize("text", ["", "0:1", "0:a:b:7", "0:a:b:c:7", "x:1:2"])
+def test_what_is_no_name_of_a_track_is_refused(text: str) -> None:
+    """A far end may name a line with colons."""
+    with pytest.raises(ValueError):
+        Track.parse(text)
+
+
+def test_a_clock_survives_a_crash() -> None:
+    """Two voices that start together after it are told apart; who is remembered is present once heard."""
+    people = roster(customer_name="Carl")
+    people.remember(ONE, ALICE, 0.6, 500, 10.0)
+    people.remember(TWO, CARL, 0.8, 1_000_000, 10.0)
+    assert people.present == []
+    alice, carl = Track(1, "0", 33), Track(1, "1", 44)
+    people.started(carl, 20.0, clock=1_000_000 + 10 * 48_000)
+    changed = people.started(alice, 20.0, clock=500 + 10 * 48_000)
+    assert [people.who(t).role for t in (alice, carl)] == [Role.ATTENDANT, Role.CUSTOMER]
+    assert {p.id for p in people.present} == {"u-carl", "u-alice"} and not {ONE, TWO} & set(changed)
+
+
+def test_whose_clock_is_not_known_from_before_a_crash_stays_unknown() -> None:
+    """Roles are never guessed, though both people are remembered."""
+    people = roster()
+    people.remember(ONE, ALICE, 0.6, 500, 10.0)
+    people.remember(TWO, CARL, 0.8, 1_000_000, 10.0)
+    strange = [Track(1, "0", 33), Track(1, "1", 44)]
+    for number, track in enumerate(strange):
+        people.started(track, 20.0, clock=77_000_000 * (number + 1))
+    assert [people.who(track).role for track in strange] == [Role.UNKNOWN] * 2
 
 
 def test_a_reused_line_can_be_relabelled() -> None:

@@ -73,6 +73,7 @@ class CallFolder:
         elapsed: Seconds since the first attendance began, 0.0 if this is the first. The session's call
             time must start here: the folder has one timeline.
         first_segment: The number of the first segment of this attendance.
+        heard: Whose voices were heard before, on which clock; see `Fold.heard`.
         attendance: 1 for the first, 2 for the second, ...
     """
 
@@ -114,6 +115,7 @@ class CallFolder:
         for line in self._journal.found:
             self._fold.take(line)
         self._journal.found.clear()
+        self.heard = self._fold.heard
         self.first_segment = self._fold.first_free_segment
         self.attendance = self._fold.attendances + 1
         if (started := self._fold.started) is not None:

@@ -57,6 +57,8 @@ class Fold:
         self._attendances: list[dict[str, Any]] = []
         self._people: dict[str, Person] = {}
         self._tracks: dict[str, SidecarTrack] = {}
+        self._heard: dict[str, tuple[int, float]] = {}
+        self._gone: set[str] = set()
         self._earlier: set[str] = set()
         self._segments: dict[int, dict[str, Any]] = {}
         self._masks: list[dict[str, Any]] = []
@@ -117,6 +119,17 @@ class Fold:
     def paused(self) -> list[dict[str, Any]]:
         """Pauses that nobody ended, as ``actor``, ``reason``, ``until``: they outlive an attendance."""
         return list(self._paused.values())
+
+    @property
+    def heard(self) -> list[dict[str, Any]]:
+        """Whose voices were heard, of those who have not left, and an RTP timestamp of each with its time."""
+        return [
+            {"track": name, "person": person, "confidence": track.confidence, "timestamp": stamp, "at": at}
+            for name, (stamp, at) in self._heard.items()
+            if (track := self._tracks.get(name)) is not None
+            and (person := self._people.get(track.participant or "")) is not None
+            and person.id not in self._gone
+        ]
 
     @property
     def sealed(self) -> bool:
@@ -198,9 +211,12 @@ class Fold:
         person = self._person(said)
         if said.get("present", True):
             person.enter(line["at"])
+            self._gone.discard(person.id)
 
     def _participant_left(self, line: Mapping[str, Any]) -> None:
-        self._person(line["participant"]).leave(line["at"])
+        person = self._person(line["participant"])
+        person.leave(line["at"])
+        self._gone.add(person.id)
 
     def _person(self, said: Mapping[str, Any]) -> Person:
         """Find or add somebody; who was known by role and name alone is found by them, and gets the id."""
@@ -228,6 +244,9 @@ class Fold:
         track.participant = person.id if person else None
         track.role = person.role if person else "unknown"
         track.confidence, track.why = said["confidence"], said["why"]
+
+    def _track_heard(self, line: Mapping[str, Any]) -> None:
+        self._heard[str(line["track"])] = int(line["timestamp"]), float(line["at"])
 
     def _track_file(self, line: Mapping[str, Any]) -> None:
         track = self._track(line)
@@ -376,6 +395,7 @@ _STEPS: Final[Mapping[str, Callable[[Fold, Mapping[str, Any]], None]]] = {
     "track_ended": Fold._track_ended,
     "track_attributed": Fold._track_attributed,
     "track_file": Fold._track_file,
+    "track_heard": Fold._track_heard,
     "gap_found": Fold._gap_found,
     "packets_dropped": Fold._packets_dropped,
     "media_connected": Fold._media_connected,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -347,6 +347,12 @@ class Leg:
                 self._room.met(attribution.participant)
         if changed:
             self.pipeline.reselect()
+
+    def clocks(self) -> Iterator[tuple[Track, int, float]]:
+        """Give for each voice an RTP timestamp and the call time at which it came: its sender's clock."""
+        for key, received in self._newest.items():
+            if (track := self._tracks.get(key)) is not None and track.kind == "audio":
+                yield track, received.timestamp % 2**32, received.arrival - self._zero
 
     def _remember_clocks(self) -> None:
         for key, received in self._newest.items():

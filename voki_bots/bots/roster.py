@@ -2,10 +2,10 @@
 
 The platform never says which participant a track carries (platform question Q18), so the answer is derived
 from evidence, in this order: the ids a session description carries; the RTP clock a track shares with one
-of an earlier segment; a track that starts right after somebody joined; and, where one person and one track
-are left, elimination. A picture belongs to whose voice is in the same stream. What none of these decides
-stays `unknown`: a role is never guessed. All of it is computed anew from the facts whenever a fact is added,
-so a later fact can also take an attribution back.
+of an earlier segment, of before a crash too; a track that starts right after somebody joined; and, where one
+person and one track are left, elimination. A picture belongs to whose voice is in the same stream. What none
+of these decides stays `unknown`: a role is never guessed. All of it is computed anew from the facts whenever
+a fact is added, so a later fact can also take an attribution back.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class _Line:
     ended: float | None = None
     tokens: tuple[str, ...] = ()
     attribution: Attribution = field(default_factory=Attribution)
+    remembered: tuple[_Person, float] | None = None  # who was on it before a crash, and the confidence
 
 
 class Roster:
@@ -185,6 +186,25 @@ class Roster:
         self._lines[track] = line
         return self.attribute()
 
+    def remember(
+        self, track: Track, participant: Participant, confidence: float, timestamp: int, at: float
+    ) -> None:
+        """Take note of a track of before a crash, so that its sender is recognised by the clock.
+
+        Args:
+            track: The track, which is over.
+            participant: Who was on it; expected again, and present only once there is a sign.
+            confidence: How sure that was.
+            timestamp: An RTP timestamp of the track.
+            at: Seconds of call time at which it was heard.
+        """
+        person = self._people.get(participant.id) or self._adopt_expected(participant)
+        if person is None:
+            person = self._people[participant.id] = _Person(replace(participant, present=False))
+        line = _Line(track, at, last=(timestamp, at), ended=at, remembered=(person, confidence))
+        line.attribution = _remembered(line)
+        self._lines[track] = line
+
     def spoke(self, track: Track, name: str) -> Attribution:
         """Take note of a track of the bot's own; it is nobody else's, and tells nothing of the others'."""
         itself = Participant(self._own_id, name, Role.BOT)
@@ -235,7 +255,7 @@ class Roster:
         """Derive all attributions from the facts; return those that changed."""
         before = {track: line.attribution for track, line in self._lines.items()}
         for line in self._lines.values():
-            line.attribution = Attribution()
+            line.attribution = _remembered(line)
         # Segment by segment: what is known of one tells of the next, by the RTP clock.
         for segment in sorted({track.segment for track in self._lines}):
             self._apply(segment, self._by_token, self._by_clock)
@@ -248,11 +268,13 @@ class Roster:
             # A camera may be turned on at any time, and one person may show two pictures.
             self._apply(segment, self._by_stream, kind="video")
         for line in self._lines.values():
-            self._show_presence(line.attribution)
+            if line.remembered is None:
+                self._show_presence(line.attribution)
         return {
             track: line.attribution
             for track, line in self._lines.items()
             if line.attribution != before[track]
+            and line.remembered is None
             and (line.attribution.participant or before[track].participant)
         }
 
@@ -372,6 +394,14 @@ def _same_clock(last: tuple[int, float], first: tuple[int, float], rate: int) ->
     expected = last[0] + round((first[1] - last[1]) * rate)
     delta = (first[0] - expected + 2**31) % 2**32 - 2**31
     return abs(delta) <= CLOCK_TOLERANCE * rate
+
+
+def _remembered(line: _Line) -> Attribution:
+    """What is known of a track of before a crash; nothing of any other."""
+    if line.remembered is None:
+        return Attribution()
+    person, confidence = line.remembered
+    return Attribution(person.participant, confidence, "clock")
 
 
 def _just_before(person: _Person, at: float) -> float | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +46,12 @@ from voki_bots.calls import (
     ParticipantJoined,
     ParticipantLeft,
     PluginEvent,
+    Role,
     SignallingLost,
     SignallingRestored,
     SupervisionStarted,
     SupervisionStopped,
+    Track,
     TrackEnded,
     TrackMeasured,
 )
@@ -84,6 +86,9 @@ POLL = 15.0
 
 QUIET = 1.0
 """Seconds without any packet after which nobody is heard."""
+
+CLOCKS = 10.0
+"""Seconds between two lines that say how a sender's clock runs, by which it is recognised after a crash."""
 
 ANNOUNCE_AGAIN = 3.0
 """Seconds after an announcement that could not be played, until it is tried again."""
@@ -190,6 +195,7 @@ class CallSession:
         self._alone_since: float | None = None
         self._disk: str | None = None
         self._here: set[str] = set()
+        self._noted: dict[Track, float] = {}
 
     # ------------------------------------------------------------ life
 
@@ -300,11 +306,21 @@ class CallSession:
         except (TimeoutError, VokiError) as error:
             self._log.warning("call_details_unknown", why=str(error) or "no answer in time")
         self.roster = Roster(self.call, self.user_id)
+        self._remember_voices()
         # No snapshot is documented; where a reply holds one, it is welcome.
         listed = response.get("participants") if isinstance(response, Mapping) else None
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(said := payloads.call_event("participant_joined", entry), ParticipantJoined):
                 self.roster.joined(said.participant, self.now)
+
+    def _remember_voices(self) -> None:
+        """Take up from before a crash whose sender's clock is whose."""
+        for each in self._folder.heard:
+            person = each["person"]
+            who = Participant(person.id, person.name, Role.parse(person.role))
+            with suppress(ValueError):  # the far end may name its lines as it likes
+                track = Track.parse(each["track"])
+                self.roster.remember(track, who, each["confidence"], each["timestamp"], each["at"])
 
     def _seat(self, plugin: Plugin[Any]) -> Seat:
         return Seat(
@@ -497,9 +513,16 @@ class CallSession:
             self.pipeline.tick()
             self.privacy.tick()
             self._announce()
+            self._note_clocks()
             self._consider_leaving()
             due = max(due + TICK, self._loop.time())
             await asyncio.sleep(due - self._loop.time())
+
+    def _note_clocks(self) -> None:
+        for track, timestamp, at in self._leg.clocks():
+            if at >= self._noted.get(track, -CLOCKS) + CLOCKS:
+                self._noted[track] = at
+                self.record("track_heard", track=str(track), timestamp=timestamp, at=at)
 
     def _announce(self) -> None:
         """Say that the call is recorded, as soon as somebody is there who must hear it."""
