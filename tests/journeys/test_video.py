@@ -41,6 +41,9 @@ async def test_each_picture_is_on_its_own_track(sim: Sim) -> None:
         path = session.directory / found[role]["file"]
         shown = numbers(path)
         assert len(shown) > 45 and np.diff(shown).max() == 1 and shows(path, colour)
+    # What the senders' clocks say is kept of voices and pictures, to lay them over each other.
+    assert all(each["sync"] for each in sidecar(session.directory)["tracks"])
+    assert pictures(session.directory / "composite.webm")
     assert verify(session.directory) == []
 
 

@@ -52,6 +52,7 @@ class SidecarTrack:
     codec: str | None = None
     recovered: bool = False
     clock: dict[str, Any] | None = None
+    sync: list[list[float]] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
     def violations(self, *, over: bool) -> list[str]:

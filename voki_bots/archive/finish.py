@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from voki_bots.archive.composite import COMPOSITE, THUMBNAIL
 from voki_bots.archive.journal import Journal, Line, read_journal
 from voki_bots.archive.layout import JOURNAL, make_directory, writing
 from voki_bots.archive.options import FORMATS, FinishOptions
@@ -127,7 +128,7 @@ def check_keys(directory: Path, sidecar: Mapping[str, Any], keys: Keys | None) -
 def _planned(sidecar: dict[str, Any]) -> FinishOptions:
     planned = sidecar["finish"]["planned"]
     if planned is None and not any(track["file"] for track in sidecar["tracks"]):
-        return FinishOptions(stereo=None, mix=None, participants=False, picture=False)
+        return FinishOptions(stereo=None, mix=None, participants=False, picture=False, composite=False)
     return FinishOptions.of(planned)
 
 
@@ -208,6 +209,7 @@ _SOFTWARE = {"voki_bots": "voki-bots", "av": "av", "numpy": "numpy"}
 
 def _outputs(directory: Path) -> list[Path]:
     """What an earlier finish left: our names and nothing else."""
-    names = [*(f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS), PICTURE]
+    made = (f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS)
+    names = [*made, PICTURE, COMPOSITE, THUMBNAIL]
     found = [directory / name for name in (*names, *(name + ENDING for name in names), PARTICIPANTS)]
     return [path for path in found if path.exists() and not path.is_symlink()]

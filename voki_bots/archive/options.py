@@ -29,6 +29,7 @@ class FinishOptions:
         mix: Roles in the mono mix; None makes no mix.
         participants: Whether everybody gets a file of their own over the whole call.
         picture: Whether a picture of who was loud when is drawn.
+        composite: Whether a film of all cameras with the mix is made, where there are any.
         format: One of `FORMATS`.
         rate: One of `RATES`.
     """
@@ -37,6 +38,7 @@ class FinishOptions:
     mix: Side | None = ("attendant", "customer", "unknown")
     participants: bool = True
     picture: bool = True
+    composite: bool = True
     format: str = "opus"
     rate: int = 48_000
 
@@ -56,7 +58,7 @@ class FinishOptions:
     @property
     def anything(self) -> bool:
         """Whether there is anything to make."""
-        return bool(self.stereo or self.mix or self.participants or self.picture)
+        return bool(self.stereo or self.mix or self.participants or self.picture or self.composite)
 
     def as_json(self) -> dict[str, Any]:
         """What the journal keeps."""

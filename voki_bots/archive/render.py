@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from voki_bots.archive.composite import COMPOSITE, THUMBNAIL, compose, films, thumbnail_of
 from voki_bots.archive.journal import Line
-from voki_bots.archive.layout import make_directory, write_aside
+from voki_bots.archive.layout import make_directory
 from voki_bots.archive.options import FinishOptions
 from voki_bots.archive.picture import Levels, Row, draw
 from voki_bots.archive.recover import track_path
 from voki_bots.calls import Role
-from voki_bots.media.audiofile import AudioWriter, Pcm, audio_writer
+from voki_bots.media.audiofile import AudioWriter, Pcm, audio_writer, binary_file
 from voki_bots.media.containers import opus_packets
-from voki_bots.media.encrypted import ENDING, EncryptedFile, Keys
+from voki_bots.media.encrypted import ENDING, Keys
 from voki_bots.media.mixing import Bend, ClockPoint, Mixer, TrackAudio, spans
 from voki_bots.units import SAMPLE_RATE, to_samples
 
@@ -139,15 +140,12 @@ def render(
     made_files = [output.facts() for output in outputs]
     if options.picture and total:
         title = f"{sidecar.get('tenant')}/{sidecar.get('call')}"
-        picture = draw(rows, duration, title).encode()
         name = _named("waveform.svg", recipients)
-        if recipients:
-            file = EncryptedFile(into / name, recipients)
-            with closing(file):
-                file.write(picture)
-        else:
-            write_aside(into / name, picture, durable=False)
+        with closing(binary_file(into / "waveform.svg", recipients)) as file:
+            file.write(draw(rows, duration, title).encode())
         made_files.append({"path": name, "kind": "picture", "channels": [], "clipped": 0})
+    if options.composite and total:
+        made_files += _film(directory, sidecar, lines, options, into, progress, keys, recipients)
     return {
         "outputs": made_files,
         "left_out": _left_out(voices, options),
@@ -242,6 +240,39 @@ def _outputs(
         for voice in voices:
             add(f"participants/{voice.label}.{options.format}", "participant", [[voice]])
     return outputs
+
+
+def _film(
+    directory: Path,
+    sidecar: Mapping[str, Any],
+    lines: Sequence[Line],
+    options: FinishOptions,
+    into: Path,
+    progress: Any,
+    keys: Keys | None,
+    recipients: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Make the film of a call and a small picture of it; nothing where there are no pictures."""
+    if not (found := films(directory, sidecar, keys)):
+        return []
+    roles = options.mix or tuple(str(role) for role in Role)
+    voices = _of(voices_of(directory, sidecar, clock_points(lines), SAMPLE_RATE, keys=keys), roles)
+
+    def heard(begin: int, end: int) -> Pcm | None:
+        parts = [made for voice in voices if (made := voice.read(begin, end)) is not None]
+        return Mixer().mix(parts, end - begin) if parts else None
+
+    with closing(binary_file(into / COMPOSITE, recipients)) as out:
+        seen = compose(found, heard, _duration(sidecar), out, progress=progress)
+    tracks = [[str(film.track["id"]) for film in found], [id_ for voice in voices for id_ in voice.ids]]
+    made = [{"path": _named(COMPOSITE, recipients), "kind": "composite", "channels": tracks, "clipped": 0}]
+    if seen is not None:
+        with closing(binary_file(into / THUMBNAIL, recipients)) as out:
+            out.write(thumbnail_of(seen))
+        made.append(
+            {"path": _named(THUMBNAIL, recipients), "kind": "thumbnail", "channels": [], "clipped": 0}
+        )
+    return made
 
 
 def _named(name: str, recipients: Sequence[str]) -> str:

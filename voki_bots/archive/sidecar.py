@@ -271,6 +271,9 @@ class Fold:
         fit.take(float(line["position"]), float(line["late"]))
         track.clock = fit.result()
 
+    def _sender_clock(self, line: Mapping[str, Any]) -> None:
+        self._track(line).sync.append([float(line["ntp"]), float(line["position"])])
+
     def _finish_planned(self, line: Mapping[str, Any]) -> None:
         self._finish = self._finish | {"planned": dict(line["options"])}
         self._recipients = [str(each) for each in line.get("recipients", ())]
@@ -409,6 +412,7 @@ _STEPS: Final[Mapping[str, Callable[[Fold, Mapping[str, Any]], None]]] = {
     "supervision_stopped": Fold._supervision_stopped,
     "plugin_detached": Fold._plugin_detached,
     "clock_measured": Fold._clock_measured,
+    "sender_clock": Fold._sender_clock,
     "finish_planned": Fold._finish_planned,
     "finish_begun": Fold._finish_begun,
     "finished": Fold._finished,

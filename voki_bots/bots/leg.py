@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -37,7 +37,7 @@ from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Mixer, Prompt
 from voki_bots.media.quality import mos
-from voki_bots.media.receive import Received, TrackStatistics
+from voki_bots.media.receive import Received, SenderReport, TrackStatistics
 from voki_bots.media.rtp import DIGITS
 from voki_bots.signalling import payloads
 
@@ -61,6 +61,9 @@ FLOWING = 15.0
 """Seconds that somebody who wants to speak waits for a connection on which it can be heard."""
 
 
+SYNC = 10.0
+"""Seconds between two sender reports of one track that are kept."""
+
 _PASSING = (Closing.NOT_CONNECTED, Closing.RECONNECT, Closing.NOT_CONFIRMED)
 
 
@@ -79,6 +82,9 @@ class Room(Protocol):
 
     def publish(self, event: CallEvent) -> None:
         """Record an event and tell everybody."""
+
+    def record(self, event: object, /, **facts: Any) -> None:
+        """Append to the journal."""
 
     def met(self, participant: Participant) -> None:
         """Somebody is present; told once."""
@@ -128,6 +134,7 @@ class Leg:
         self._mixer = Mixer(clock, self._refused) if room.speaks else None
         self.pipeline = Pipeline(clock=clock, zero=zero, report=self._said, ask=self._ask)
         self._peer: Peer | None = None
+        self._synced: dict[Track, float] = {}
         self.dialler = Dialler(self, clock=clock, segment=segment)
 
     async def make_peer(self, segment: int, *, attempt: int = 0, rung: Rung = LADDER[0]) -> Peer:
@@ -146,6 +153,7 @@ class Leg:
             voice=self._mixer,
             on_packet=lambda received: self._packet(segment, received),
             on_sent=lambda sent: self.pipeline.push_local(segment, sent),
+            on_report=(lambda report: self._reported(segment, report)) if self._room.video else None,
             on_fallback=self._room.fell_back,
             clock=self._clock,
             path=self._account.credentials.receive_path,
@@ -313,6 +321,15 @@ class Leg:
         if received.kind != DIGITS:  # its timestamp is when the key was pressed, not the source's clock now
             self._newest[segment, received.mid, received.ssrc] = received
         self.pipeline.push(segment, received)
+
+    def _reported(self, segment: int, report: SenderReport) -> None:
+        """Keep what a sender's clock showed at what call time: pictures and voices are put together by it."""
+        if (found := self.pipeline.reported(segment, report)) is None:
+            return
+        track, position = found
+        if report.arrival - self._synced.get(track, -math.inf) >= SYNC:
+            self._synced[track] = report.arrival
+            self._room.record("sender_clock", track=str(track), ntp=report.ntp, position=position)
 
     def _ask(self, track: Track) -> None:
         if self._peer is not None and self._peer.segment == track.segment:

@@ -82,6 +82,9 @@ def finish(
         bool | None, typer.Option(help="A file for each participant.", show_default="as planned")
     ] = None,
     picture: Annotated[bool | None, typer.Option(help="A picture.", show_default="as planned")] = None,
+    composite: Annotated[
+        bool | None, typer.Option(help="A film, where there are pictures.", show_default="as planned")
+    ] = None,
     identity: Identity = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Leave what is made of encrypted calls readable for everybody.")
@@ -103,8 +106,9 @@ def finish(
         for name, value in {"format": format_, "rate": rate, "participants": participants}.items()
         if value is not None
     }
-    if picture is not None:
-        changes["picture"] = picture
+    for name, said in (("picture", picture), ("composite", composite)):
+        if said is not None:
+            changes[name] = said
     if stereo is not None:
         roles = [tuple(filter(None, side.split("+"))) for side in stereo.split(",")]
         changes["stereo"] = None if stereo == "none" else sides(roles)

@@ -65,11 +65,18 @@ def audio_writer(path: Path, rate: int, channels: int = 1, *, recipients: Sequen
         return WavWriter(path, rate, channels)
     if format_ not in _CODECS:
         raise ValueError(f"{path.name} is none of {', '.join(FORMATS)}")
+    return _EncodedWriter(path, binary_file(path, recipients), rate, channels, *_CODECS[format_])
+
+
+def binary_file(path: Path, recipients: Sequence[str] = ()) -> Any:
+    """Begin a new file, 0600, that PyAV can write to; with recipients it is encrypted: ``<name>.enc``.
+
+    Raises:
+        FileWriteError: If the file exists or the disk does not take it.
+    """
     if recipients:
-        out: Any = _Encrypting(EncryptedFile(path.with_name(path.name + ENDING), recipients))
-    else:
-        out = _created(path)
-    return _EncodedWriter(path, out, rate, channels, *_CODECS[format_])
+        return _Encrypting(EncryptedFile(path.with_name(path.name + ENDING), recipients))
+    return _created(path)
 
 
 def _created(path: Path) -> BinaryIO:

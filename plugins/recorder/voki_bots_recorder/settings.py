@@ -31,6 +31,7 @@ class RecorderSettings(PluginSettings):
         participants: Whether everybody gets a file of their own over the whole call.
         picture: Whether a picture of the call is drawn.
         video: Whether pictures are recorded too, as they come.
+        composite: Whether a film of all pictures with the mix is made at the end.
         recipients: Public keys of age for whom all files are encrypted; without any they are readable.
         upload: Where calls are copied to when they are finished; all of them get every call.
         delete_after_upload: Whether the local copy goes once all of them have it, read back and compared.
@@ -50,6 +51,7 @@ class RecorderSettings(PluginSettings):
     participants: bool = True
     picture: bool = True
     video: bool = False
+    composite: bool = True
     recipients: tuple[str, ...] = ()
     upload: tuple[StorageTarget, ...] = ()
     delete_after_upload: bool = False
@@ -119,6 +121,7 @@ class RecorderSettings(PluginSettings):
             mix=None if mixed is None else _names(mixed),
             participants=self.participants,
             picture=self.picture,
+            composite=self.video and self.composite,
             format=self.format,
             rate=self.rate,
         )
