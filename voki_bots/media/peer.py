@@ -19,7 +19,6 @@ from aiortc import (
     MediaStreamTrack,
     RTCBundlePolicy,
     RTCConfiguration,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpSender,
@@ -27,15 +26,14 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
-from aiortc.rtcicetransport import parse_stun_turn_uri
-from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from voki_bots.errors import IceError, NegotiationError
 from voki_bots.media import quirks, sdp
 from voki_bots.media.datagrams import Entrance, ReceivePath
-from voki_bots.media.ice import Candidate, IceServer, usable_candidate
+from voki_bots.media.gathering import Candidates, usable_servers
+from voki_bots.media.ice import Candidate, IceServer
 from voki_bots.media.prompts import Mixer, Silence
-from voki_bots.media.quirks import FOREIGN
+from voki_bots.media.quirks import FOREIGN, brief
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
 from voki_bots.media.sdp import Line
 from voki_bots.media.sending import Outlet
@@ -46,7 +44,6 @@ __all__ = ["Candidate", "IceServer", "Line", "Peer", "ReceivePath", "Received"]
 _log = structlog.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
-MAX_CANDIDATES = 256
 
 _lingering: set[asyncio.Task[None]] = set()
 
@@ -114,7 +111,6 @@ class Peer:
         self._wanted = ReceivePath(path)
         self._entrances: list[Entrance] = []
         self._cured: set[int] = set()
-        self._early: list[str] = []
         self._rolled_back: list[Any] = []
         self._offered: sdp.Description | None = None
         self._remote: sdp.Description | None = None
@@ -127,15 +123,11 @@ class Peer:
     async def __aenter__(self) -> Self:
         """Make the connection; nothing is sent yet."""
         policy = RTCIceTransportPolicy.RELAY if self._relay_only else RTCIceTransportPolicy.ALL
-        servers = [
-            RTCIceServer(urls, s.username, s.credential)
-            for s in self._servers
-            if (urls := [url for url in s.urls if _usable(url)])
-        ]
-        self._turn = any(url.startswith("turn") for server in servers for url in server.urls)
+        servers = usable_servers(self._servers)
         self._pc = RTCPeerConnection(
             RTCConfiguration(servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
+        self._candidates = Candidates(self._pc, servers, relay_only=self._relay_only, clock=self._clock)
         quirks.accept_rsa(self._pc)
         self._connecting = quirks.keep_connecting_tasks(self._pc, self._broken)
         loop = asyncio.get_running_loop()
@@ -195,8 +187,8 @@ class Peer:
             self._cure()
             await self._whole(self._pc.setLocalDescription(await quirks.make_offer(self._pc)))
         except FOREIGN as error:
-            raise NegotiationError(f"no offer can be made: {_short(error)}", step="offer") from error
-        await self._check_gathered(since)
+            raise NegotiationError(f"no offer can be made: {brief(error)}", step="offer") from error
+        await self._candidates.check_gathered(since, self.segment)
         text = self._pc.localDescription.sdp
         self._offered = sdp.parse(text, "offer")
         return sdp.presentable(text, events=sdp.event_types(self._remote))
@@ -224,10 +216,10 @@ class Peer:
             await self._whole(self._pc.setLocalDescription(await self._pc.createAnswer()))
         except FOREIGN as error:
             raise NegotiationError(
-                f"the far end's offer cannot be answered: {_short(error)}", step="offer"
+                f"the far end's offer cannot be answered: {brief(error)}", step="offer"
             ) from error
-        await self._check_gathered(since)
-        await self._flush_early(offer)
+        await self._candidates.check_gathered(since, self.segment)
+        await self._candidates.described(c for s in offer.sections for c in s.candidates)
         return sdp.presentable(self._pc.localDescription.sdp, offer, rejected)
 
     async def accept(self, text: str) -> None:
@@ -245,9 +237,9 @@ class Peer:
             await self._whole(self._pc.setRemoteDescription(RTCSessionDescription(sdp.write(mine), "answer")))
         except FOREIGN as error:
             raise NegotiationError(
-                f"the far end's answer cannot be used: {_short(error)}", step="answer"
+                f"the far end's answer cannot be used: {brief(error)}", step="answer"
             ) from error
-        await self._flush_early(answer)
+        await self._candidates.described(c for s in answer.sections for c in s.candidates)
 
     def roll_back(self) -> bool:
         """Take our open offer back in favour of one of the far end's; False if this cannot be done."""
@@ -268,20 +260,11 @@ class Peer:
         """
         if not isinstance(candidate, str) or not candidate.strip():
             return
-        if self._ufrag is None:
-            if len(self._early) < MAX_CANDIDATES:
-                self._early.append(candidate)
-            return
-        await self._add(candidate)
+        await self._candidates.add(candidate)
 
     def local_candidates(self) -> list[Candidate]:
         """Give our candidates, as in the description; the caller adds the empty one that ends them."""
-        transceivers = self._pc.getTransceivers()
-        if not transceivers:
-            return []
-        mid = transceivers[0].mid
-        gatherer = transceivers[0].receiver.transport.transport.iceGatherer
-        return [Candidate(f"candidate:{candidate_to_sdp(c)}", mid, 0) for c in gatherer.getLocalCandidates()]
+        return self._candidates.local()
 
     @property
     def lines(self) -> list[Line]:
@@ -370,7 +353,7 @@ class Peer:
 
     def _broken(self, error: BaseException) -> None:
         if self._closing is None and not self._lost.done():
-            self._lost.set_result(f"the connection could not be set up: {_short(error)}")
+            self._lost.set_result(f"the connection could not be set up: {brief(error)}")
 
     def _lose(self, cause: str) -> None:
         self._cause = cause
@@ -434,18 +417,6 @@ class Peer:
             quirks.watch_consent(dtls, pulse, patience=self._patience, jitter=self._jitter, lost=self._lose)
         self._intake.attach(self._pc)
 
-    async def _check_gathered(self, since: float) -> None:
-        """Say what aiortc keeps to itself: that a TURN server did not answer, or refused us."""
-        kinds = {c.candidate.partition(" typ ")[2].partition(" ")[0] for c in self.local_candidates()}
-        transceivers = self._pc.getTransceivers()
-        wanted, self._turn = self._turn or self._relay_only, False  # asked once: gathering happens once
-        if "relay" in kinds or not wanted or not transceivers:
-            return
-        why = await quirks.turn_trouble(transceivers[0].receiver.transport, self._clock() - since)
-        if self._relay_only:
-            raise IceError(f"only TURN may be used, and there is no address: {why}", state=self.state)
-        _log.warning("turn_unavailable", segment=self.segment, why=why)
-
     def _same_transport(self, mine: sdp.Description, step: str) -> None:
         ufrag = mine.sections[0].ufrag
         if self._ufrag is not None and ufrag != self._ufrag:
@@ -457,22 +428,6 @@ class Peer:
         self._ufrag = mine.sections[0].ufrag
         self._remote = described
         self._intake.describe(mine.sections)
-
-    async def _flush_early(self, described: sdp.Description) -> None:
-        early, self._early = self._early, []
-        for candidate in [*(c for s in described.sections for c in s.candidates), *early][:MAX_CANDIDATES]:
-            await self._add(candidate)
-
-    async def _add(self, text: str) -> None:
-        bare = usable_candidate(text)
-        if bare is None:
-            return
-        try:
-            candidate = candidate_from_sdp(bare)
-            transport = self._pc.getTransceivers()[0].receiver.transport.transport
-            await transport.addRemoteCandidate(candidate)
-        except FOREIGN as error:
-            _log.debug("candidate_skipped", why=_short(error))
 
     async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
         """Do a step of the negotiation to its end, though we may be cancelled in its middle.
@@ -517,20 +472,3 @@ class _Outbound(MediaStreamTrack):
         packet: Any = av.Packet(payload)
         packet.pts, packet.time_base = timestamp, Fraction(1, SAMPLE_RATE)
         return packet
-
-
-def _usable(url: str) -> bool:
-    """Say whether aiortc can read the url of a STUN or TURN server; it raises on others."""
-    try:
-        parse_stun_turn_uri(url)
-    except ValueError:
-        _log.warning("ice_server_skipped", scheme=url.partition(":")[0][:8])
-        return False
-    return True
-
-
-def _short(error: BaseException) -> str:
-    """Name a foreign error without what may be in it: descriptions hold the transport's credentials."""
-    text = str(error)
-    plain = text if len(text) < 100 and not any(c in text for c in "\r\n=") else ""
-    return f"{type(error).__name__}{': ' + plain if plain else ''}"

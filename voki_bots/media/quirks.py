@@ -57,6 +57,14 @@ FOREIGN = (
 )
 """What aiortc raises on what it does not take, and never a cancellation."""
 
+
+def brief(error: BaseException) -> str:
+    """Name a foreign error without what may be in it: descriptions hold the transport's credentials."""
+    text = str(error)
+    plain = text if len(text) < 100 and not any(c in text for c in "\r\n=") else ""
+    return f"{type(error).__name__}{': ' + plain if plain else ''}"
+
+
 _missing: set[str] = set()
 
 
