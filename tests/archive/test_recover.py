@@ -68,6 +68,24 @@ def test_a_track_of_which_nothing_was_written_yet_has_no_audio(desk: Any) -> Non
     assert sidecar["invariant"]["ok"]
 
 
+@pytest.mark.parametrize("stray", [True, False], ids=["audio_of_nobody", "seconds_later"])
+def test_a_track_that_lacks_more_than_a_moment_stays_cut_off(desk: Any, stray: bool) -> None:
+    """There is audio that the journal gives to no track, or there was time to write some."""
+    folder = desk.open()
+    folder.record("finish_planned", options={})
+    folder.record(TrackStarted(TRACK, at=0.0))
+    (folder.directory / "tracks").mkdir()
+    writer = OggOpusWriter(folder.directory / "tracks/customer-1.0.opus")
+    if stray:
+        writer.write(SILENT_PACKET, 0, 960)
+    else:
+        desk.now = 2.0
+        folder.record("track_heard", track=str(TRACK), timestamp=0)
+    writer.close()
+    folder.close()
+    assert not seal(folder.directory)["invariant"]["ok"]
+
+
 def test_the_next_attendance_ends_what_the_last_could_not(desk: Any) -> None:
     """A bot that comes back to the call seals the tracks of both attendances."""
     killed_call(desk, (0.5, 4.5))

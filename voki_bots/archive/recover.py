@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,23 @@ from voki_bots.units import to_seconds
 
 _LEAST = 0.001
 
+UNWRITTEN = 1.0
+"""Seconds of a track that may be lost by a crash; what lived longer without a file lacks something."""
 
-def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple[float, str, dict[str, Any]]]:
+
+def missing_lines(
+    directory: Path, sidecar: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[float, str, dict[str, Any]]]:
     """Say what the journal lacks about tracks that have a beginning and no end.
 
     What neither the file nor a journalled gap accounts for was received, but not yet written when the
-    crash came: a gap with the cause `stalled`.
+    crash came: a gap with the cause `stalled`. A track that had no file yet, and began less than
+    `UNWRITTEN` before the crash, holds nothing.
 
     Args:
         directory: The folder of the call.
         sidecar: The fold of its journal.
+        lines: Its journal.
 
     Yields:
         Call time, type and facts of lines to append: `gap_found` and `track_ended`, with ``recovered=True``.
@@ -30,7 +37,8 @@ def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple
             continue
         # Where there was a recorder, the kill may have come before the first packet was on the disk.
         unwritten = track["file"] is None and sidecar["finish"]["planned"] is not None
-        packets = [] if unwritten else _packets(directory, track)
+        young = unwritten and _lived(track, lines) < UNWRITTEN and not _strays(directory, sidecar)
+        packets = [] if young else _packets(directory, track)
         if packets is None:
             continue
         audio = sum(end - start for start, end in packets)
@@ -42,6 +50,32 @@ def missing_lines(directory: Path, sidecar: Mapping[str, Any]) -> Iterator[tuple
         for start, stop in _uncovered(covered, begin):
             yield stop, "gap_found", facts | {"start": start, "end": stop, "cause": str(GapCause.STALLED)}
         yield end, "track_ended", facts | {"audio": audio}
+
+
+def _lived(track: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> float:
+    """For how many seconds after a track began its attendance wrote to the journal."""
+    began = False
+    last = float(track["start"])
+    for line in lines:
+        if began and line["type"] == "attendance_opened":
+            break
+        began |= line["type"] == "track_started" and line.get("track") == track["id"]
+        last = max(last, float(line.get("at", 0.0))) if began else last
+    return last - float(track["start"])
+
+
+def _strays(directory: Path, sidecar: Mapping[str, Any]) -> bool:
+    """Whether there is audio in a file that the journal gives to no track: then one is not without a file."""
+    named = {track["file"] for track in sidecar["tracks"]}
+    files = [path for path in directory.glob("tracks/*") if str(path.relative_to(directory)) not in named]
+    return any(_holds(path) for path in files)
+
+
+def _holds(path: Path) -> bool:
+    try:
+        return any(True for _ in _ticks(path))
+    except (OSError, ValueError):
+        return path.stat().st_size > 0
 
 
 def track_path(directory: Path, track: Mapping[str, Any]) -> Path | None:

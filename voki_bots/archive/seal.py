@@ -90,7 +90,8 @@ def seal(directory: Path, *, wall: Callable[[], datetime] | None = None) -> dict
 
 def seal_with(journal: Journal, directory: Path) -> dict[str, Any]:
     """Finish a folder whose journal is open already. See `seal`."""
-    for at, type_, facts in missing_lines(directory, fold(read_journal(journal.path))):
+    found = read_journal(journal.path)
+    for at, type_, facts in missing_lines(directory, fold(found), found):
         journal.append_at(at, type_, **facts)
     with writing(directory):
         regular = [path for path in _files(directory) if stat.S_ISREG(path.lstat().st_mode)]
