@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from voki_bots_recorder import Recorder, RecorderSettings
 from voki_bots_recorder.uploading import Uploads
 
 from tests.archive.recorded import Recorded
+from tests.archive.test_matrix import KEY, KEYS, readable, speak
 from tests.oracles.stores import Store, installed
 from voki_bots import Archive, StorageTarget
+from voki_bots.archive.finish import finish
 from voki_bots.archive.seal import verify
 from voki_bots.archive.upload import upload, uploaded
 from voki_bots.errors import ConfigurationError, StorageConflictError, StorageError
-from voki_bots.testing import tone
+from voki_bots.testing import assert_tone, decode, tone
 
 SECRET = "a-secret-that-nobody-may-see"
 AT_ONCE: dict[str, Any] = {"retry_config": {"max_retries": 0}}
@@ -187,3 +190,33 @@ def test_bad_credentials_are_told_before_anything_connects(tmp_path: Path) -> No
     )
     with pytest.raises(ConfigurationError):
         target.credentials()
+
+
+@pytest.mark.parametrize("crashed", [False, True], ids=["ended", "crashed"])
+@pytest.mark.parametrize("filmed", [False, True], ids=["heard", "filmed"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["readable", "encrypted"])
+async def test_what_comes_back_from_the_store_is_proved_and_played(
+    tmp_path: Path, target: StorageTarget, crashed: bool, filmed: bool, encrypted: bool
+) -> None:
+    """A paused call of any kind, fetched from the store, verifies as it is, and holds what was said."""
+    recipients = (str(KEY.to_public()),) if encrypted else ()
+    settings = RecorderSettings(video=filmed, recipients=recipients)
+    call, folder = Recorded(tmp_path / "calls"), tmp_path / "calls/acme/c-1"
+    async with call, Recorder(settings).attend(call):
+        await speak(call, call.join("Carl", role="customer"), paused=True, filmed=filmed)
+        if crashed:
+            folder = tmp_path / "crash/acme/c-1"
+            shutil.copytree(call.directory, folder)
+    if not crashed:
+        call.folder.seal()
+    call.folder.close()
+    finish(folder, settings.finish, keys=KEYS if encrypted else None)
+    upload(folder, target)
+    fetched = tmp_path / "fetched"
+    for name, data in held(target).items():
+        if (path := fetched / name.removeprefix("acme/c-1/minutes/")).name != "claim.json":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    assert verify(fetched, KEYS if encrypted else None) == []
+    right = decode(readable(fetched, tmp_path / "made") / "stereo.opus", channel=1)
+    assert_tone(440, right, at=0.3, seconds=0.4)
