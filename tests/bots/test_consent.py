@@ -1,13 +1,15 @@
 """What must have happened before a call may be recorded."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from voki_bots.archive.folder import CallFolder
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.consent import Consent, ConsentPolicy
-from voki_bots.calls import Participant, Role
+from voki_bots.calls import Call, ConsentAnnounced, ConsentGiven, ConsentRefused, Participant, Role
 from voki_bots.errors import ConfigurationError
 
 ANA = Participant("u-ana", "Ana", Role.ATTENDANT)
@@ -83,3 +85,32 @@ def test_who_was_told_need_not_be_told_again_under_their_id() -> None:
     announced.told(["customer:Carl"])
     announced.renamed("customer:Carl", "u-carl")
     assert announced.met([CARL]) and not announced.to_tell([CARL], sure=True)
+
+
+def test_consent_outlives_a_crash(tmp_path: Path) -> None:
+    """Who agreed did, once they are seen again; who did not, or came meanwhile, keeps the call closed."""
+    call, wall = Call("acme", "c-1"), lambda: datetime(2026, 3, 1, tzinfo=UTC)
+    folder = CallFolder.open(tmp_path, call, "minutes", clock=lambda: 0.0, wall=wall)
+    for event in (
+        ConsentAnnounced("told.wav", 1.0, 2.0, ("u-carl", "u-eve")),
+        ConsentGiven("u-carl", "pressed 1", ("u-carl",)),
+    ):
+        folder.record(event)
+    folder.close()
+    again, asked = CallFolder.open(tmp_path, call, "minutes", clock=lambda: 9.0, wall=wall), consent("ask")
+    again.remember(asked)
+    again.close()
+    asked.came_back()
+    eve = Participant("u-eve", "Eve", Role.CUSTOMER)
+    assert [asked.met(there) for there in ([], [CARL], [CARL, eve])] == [False, True, False]
+
+
+def test_a_refusal_outlives_a_crash(tmp_path: Path) -> None:
+    """Nobody need be there."""
+    call, wall = Call("acme", "c-1"), lambda: datetime(2026, 3, 1, tzinfo=UTC)
+    folder = CallFolder.open(tmp_path, call, "minutes", clock=lambda: 0.0, wall=wall)
+    folder.record(ConsentRefused("u-carl", "said no"))
+    free = consent("none", None)
+    folder.remember(free)
+    folder.close()
+    assert not free.met([])

@@ -58,6 +58,12 @@ class Consent:
         """The announcement was played while these were present (ids, or `SOMEBODY`)."""
         self._told |= {SOMEBODY, *to}
 
+    def came_back(self) -> None:
+        """After a crash somebody may be there who came meanwhile: where names are known, only they count."""
+        if self._told - {SOMEBODY}:
+            self._told.discard(SOMEBODY)
+            self._agreed.discard(SOMEBODY)
+
     def renamed(self, former: str, now: str) -> None:
         """The platform told the id of somebody who was known by role and name alone."""
         for names in (self._told, self._agreed, self._refused):

@@ -219,6 +219,7 @@ class CallSession:
             self.publish(CallJoined(self.call, self.user_id))
             left = [Pause(since=self.now, **facts) for facts in self._folder.paused]
             self._folder.remember(self._consent)
+            self._consent.came_back()
             self.privacy = Privacy(self, longest=self._longest_pause, paused=left, consent=self._consent)
             for who in self.roster.present:
                 self.met(who)
