@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.archive.conftest import Desk
 from tests.archive.studio import ATTENDANT, CUSTOMER, made
+from tests.archive.test_composite import filmed
 from tests.media.filming import assembled, film, written
 from tests.oracles.chromium.browser import chromium
 from tests.oracles.chromium.conftest import write_wav
@@ -21,6 +22,7 @@ from tests.oracles.places import needs
 from voki_bots.archive.finish import finish
 from voki_bots.archive.options import FORMATS, FinishOptions
 from voki_bots.media.video import CODECS
+from voki_bots.sandbox.pictures import COLOURS
 from voki_bots.testing import tone
 
 SECONDS = 4.0
@@ -47,6 +49,19 @@ async function played(url) {
   await audio.play();
   await new Promise(ended => audio.onended = ended);
   return audio.currentTime;
+}
+async function watched(url) {
+  const [video, canvas] = [document.createElement("video"), document.createElement("canvas")];
+  [video.src, video.muted, video.playbackRate] = [url, true, 2];
+  const ended = new Promise(done => video.onended = done);
+  await video.play();
+  while (video.currentTime < 1.5) await new Promise(done => video.requestVideoFrameCallback(done));
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const pen = canvas.getContext("2d");
+  pen.drawImage(video, 0, 0);
+  const seen = [[160, 180], [480, 180]].map(at => [...pen.getImageData(...at, 1, 1).data].slice(0, 3));
+  await ended;
+  return {seconds: video.currentTime, size: [canvas.width, canvas.height], seen};
 }
 </script>"""
 
@@ -107,6 +122,25 @@ async def test_chromium_plays_the_finished_files(call: Path, tmp_path: Path) -> 
     (left, right), (both,) = stereo["shares"], mix["shares"]
     assert left[0] > 0.95 > 0.05 > left[1] and right[1] > 0.95 > 0.05 > right[0]
     assert min(both) > 0.3
+
+
+async def test_the_film_of_a_call_is_played_by_anybody(tmp_path: Path) -> None:
+    """Chromium shows each person in their tile to the end; ffprobe finds every frame and the mix."""
+    needs("chromium", "ffprobe")
+    directory = await filmed(tmp_path / "call", "red", "green")
+    finish(directory)
+    video, audio = probed(directory / "composite.webm")
+    assert (video["codec_name"], int(video["nb_read_frames"]), audio["codec_name"]) == ("vp8", 90, "opus")
+    (small,) = probed(directory / "thumbnail.jpg")
+    assert small["codec_name"] == "mjpeg"
+    wav = write_wav(tmp_path / "mute.wav", tone(440, 0.1))
+    with chromium(tmp_path / "profile", wav) as running:
+        async with _served(directory) as url, running.connected() as browser:
+            page = await browser.open(f"{url}/page.html")
+            shown = await page.call("watched", f"{url}/composite.webm")
+    assert shown["seconds"] == pytest.approx(3.0, abs=0.1) and shown["size"] == [640, 360]
+    for pixel, colour in zip(shown["seen"], ("red", "green"), strict=True):
+        assert max(abs(a - b) for a, b in zip(pixel, COLOURS[colour], strict=True)) < 40
 
 
 @asynccontextmanager
