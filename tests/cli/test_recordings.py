@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.archive.test_composite import filmed
 from voki_bots.archive.folder import CallFolder
 from voki_bots.archive.retention import Archive
 from voki_bots.calls import (
@@ -31,6 +32,7 @@ from voki_bots.calls import (
     TrackEnded,
     TrackStarted,
 )
+from voki_bots.cli.picture import row
 from voki_bots.media.audiofile import read_audio
 from voki_bots.media.containers import OggOpusWriter
 from voki_bots.media.opus import Encoder
@@ -373,3 +375,13 @@ def test_export_of_a_span_that_holds_a_mask(voki_bots: Any, guarded: Path, tmp_p
     assert said.stdout.split() == ["2.0", "s", str(out)]
     told = " ".join(said.stderr.split())
     assert told == "silent 4.00 – 5.00 s paused by api:ana (card), ended by timer"
+
+
+async def test_pictures_are_shown_as_pictures(tmp_path: Path, voki_bots: Any) -> None:
+    """They have neither a level nor an amount of audio, and are no audio of unknown level."""
+    folder = await filmed(tmp_path, "red")
+    said = voki_bots("recordings", "show", folder, "--width", "10").stdout
+    (line,) = [line for line in said.splitlines() if ".mkv" in line and "pictures" in line]
+    assert line.split()[-3:] == ["pictures", "–", "tracks/customer-1.0.mkv"]
+    track = {"kind": "video", "start": 2.0, "end": 8.0, "file": "tracks/customer-1.0.mkv", "gaps": []}
+    assert row(folder, track, 10.0, 10) == "  ======  "

@@ -25,7 +25,9 @@ _CAUSES = {
     "stalled": "s",
 }
 
-LEGEND = " ".join(f"{sign} {cause}" for cause, sign in _CAUSES.items()) + " ~ audio of unknown level"
+LEGEND = (
+    " ".join(f"{sign} {cause}" for cause, sign in _CAUSES.items()) + " ~ audio of unknown level = pictures"
+)
 """What the signs of a row mean."""
 
 
@@ -43,11 +45,12 @@ def row(directory: Path, track: Mapping[str, Any], duration: float, width: int) 
         return " " * width
     step = duration / width
     first, last = _cell(start, step), math.ceil((end if end is not None else duration) / step)
-    heard = _levels(directory, track, step)
+    filmed = track.get("kind") == "video"
+    heard = None if filmed else _levels(directory, track, step)
     signs = [" "] * width
     for index in range(first, min(last, width)):
         if heard is None:
-            signs[index] = "~"
+            signs[index] = "=" if filmed else "~"
         elif index - first < len(heard):
             signs[index] = _block(heard[index - first])
     for gap in track.get("gaps", []):

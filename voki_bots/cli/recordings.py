@@ -190,9 +190,11 @@ def _show(call: ListedCall, width: int) -> None:
     for track in call.tracks:
         who = people.get(str(track.get("participant")), {}).get("name") or track["role"]
         gaps = sum(gap["end"] - gap["start"] for gap in track["gaps"])
-        cells = [_seconds(track[name]) for name in ("start", "end", "audio")]
-        file = shown(track["file"] or "–")
-        table.add_row(shown(track["id"]), shown(who, 30), *cells, _seconds(gaps), file)
+        cells = [_seconds(track[name]) for name in ("start", "end")]
+        # Pictures have no duration, and so neither audio nor gaps.
+        filmed = track.get("kind") == "video"
+        cells += ["pictures", "–"] if filmed else [_seconds(track["audio"]), _seconds(gaps)]
+        table.add_row(shown(track["id"]), shown(who, 30), *cells, shown(track["file"] or "–"))
         pictures.append((f"{shown(who, 18):<18}", row(call.directory, track, call.duration, width)))
     print_table(table)
     for name, drawn in pictures:
