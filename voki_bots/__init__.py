@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         TrackMeasured,
         TrackStarted,
         UtteranceHeard,
+        Word,
     )
     from voki_bots.errors import (
         AuthenticationError,
@@ -173,6 +174,7 @@ _HOMES = {
         "TrackMeasured",
         "TrackStarted",
         "UtteranceHeard",
+        "Word",
     ),
     "voki_bots.errors": (
         "AuthenticationError",
@@ -300,6 +302,7 @@ __all__ = [
     "VideoPacket",
     "VokiError",
     "Watch",
+    "Word",
     "check_recipients",
 ]
 

@@ -621,18 +621,40 @@ class PluginEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One recognised word.
+
+    Attributes:
+        text: As the recogniser writes it.
+        start: Seconds of call time.
+        end: Seconds of call time, exclusive.
+        confidence: From 0.0 to 1.0; None where the recogniser gives none.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UtteranceHeard(PluginEvent):
     """Someone said something. The same `id` may come again with a higher `rev`; `final` comes once.
 
     Attributes:
-        id: One per utterance.
+        id: One per utterance of the call.
         rev: Rises by one with each revision.
-        final: True in the last revision.
-        text: What was recognised.
+        final: True in the last revision. One without text takes back what was shown before.
+        text: What was recognised; each revision replaces the last.
         role: Who said it.
         participant_id: None while unknown.
         start: Seconds of call time.
         end: Seconds of call time, exclusive.
+        name: Of whoever said it; empty while unknown.
+        language: In which it was recognised, such as ``pt``; empty if that is not known.
+        words: With their times, in final revisions of recognisers that give them.
+        track: On which it was heard.
+        late: Whether recognition was behind when it was made.
     """
 
     id: str
@@ -643,6 +665,11 @@ class UtteranceHeard(PluginEvent):
     participant_id: str | None
     start: float
     end: float
+    name: str = ""
+    language: str = ""
+    words: tuple[Word, ...] = ()
+    track: Track | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ from voki_bots.calls import (
     Track,
     TrackEnded,
     TrackMeasured,
+    UtteranceHeard,
 )
 from voki_bots.errors import (
     ConnectionLostError,
@@ -421,11 +422,19 @@ class CallSession:
 
     def publish(self, event: CallEvent | PluginEvent) -> None:
         """Record an event and tell everybody."""
-        if not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
+        if isinstance(event, UtteranceHeard):
+            self._note_utterance(event)
+        elif not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
             self.record(event)
         if isinstance(event, TrackEnded):
             self._measured(event)
         self.bus.publish(event)
+
+    def _note_utterance(self, event: UtteranceHeard) -> None:
+        """The journal says that somebody spoke; their words are the transcript's, which can be redacted."""
+        if event.final:
+            facts = {name: getattr(event, name) for name in ("id", "role", "participant_id", "start", "end")}
+            self.record("utterance_heard", **facts)
 
     # ------------------------------------------------------------ signalling
 
