@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         IceError,
         JoinRefusedError,
         MediaError,
+        ModelError,
         NegotiationError,
         PluginError,
         PluginLoadError,
@@ -99,11 +100,13 @@ if TYPE_CHECKING:
         VokiError,
     )
     from voki_bots.media.containers import OggOpusWriter
-    from voki_bots.media.encrypted import check_recipients
+    from voki_bots.media.encrypted import check_recipients, new_file
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink, VideoPacket
     from voki_bots.media.matroska import MatroskaWriter
     from voki_bots.media.prompts import Prompt
+    from voki_bots.media.vad import Vad
     from voki_bots.media.video import EncodedFrame, FrameAssembler
+    from voki_bots.speech_models import SpeechModel, find_model
 
 _HOMES = {
     "voki_bots.archive.options": ("FinishOptions",),
@@ -184,6 +187,7 @@ _HOMES = {
         "IceError",
         "JoinRefusedError",
         "MediaError",
+        "ModelError",
         "NegotiationError",
         "PluginError",
         "PluginLoadError",
@@ -197,11 +201,13 @@ _HOMES = {
         "VokiError",
     ),
     "voki_bots.media.containers": ("OggOpusWriter",),
-    "voki_bots.media.encrypted": ("check_recipients",),
+    "voki_bots.media.encrypted": ("check_recipients", "new_file"),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink", "VideoPacket"),
     "voki_bots.media.matroska": ("MatroskaWriter",),
     "voki_bots.media.prompts": ("Prompt",),
+    "voki_bots.media.vad": ("Vad",),
     "voki_bots.media.video": ("EncodedFrame", "FrameAssembler"),
+    "voki_bots.speech_models": ("SpeechModel", "find_model"),
 }
 """Where each public name lives."""
 
@@ -252,6 +258,7 @@ __all__ = [
     "MediaError",
     "MediaLost",
     "Metrics",
+    "ModelError",
     "NegotiationError",
     "NotificationReceived",
     "Of",
@@ -286,6 +293,7 @@ __all__ = [
     "SignallingLost",
     "SignallingRestored",
     "Sink",
+    "SpeechModel",
     "StorageConflictError",
     "StorageError",
     "StorageTarget",
@@ -299,11 +307,14 @@ __all__ = [
     "TrackMeasured",
     "TrackStarted",
     "UtteranceHeard",
+    "Vad",
     "VideoPacket",
     "VokiError",
     "Watch",
     "Word",
     "check_recipients",
+    "find_model",
+    "new_file",
 ]
 
 

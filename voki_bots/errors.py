@@ -5,7 +5,8 @@ The tree (each class says on its second line what to do)::
     VokiError
     ├── ConfigurationError              fix the settings                       .path
     │   ├── PluginNotFoundError                                               .name .known
-    │   └── PluginLoadError                                                   .name
+    │   ├── PluginLoadError                                                   .name
+    │   └── ModelError                  fetch the model that it names
     ├── SignallingError
     │   ├── ConnectionLostError         retry, with back-off                   .code .reason   retryable
     │   ├── AuthenticationError         renew the token once, then give up     .status
@@ -72,6 +73,13 @@ class PluginLoadError(ConfigurationError):
     def __init__(self, name: str, why: str, *, path: str = "") -> None:
         super().__init__(f"plugin {name!r} cannot be loaded: {why}", path=path)
         self.name = name
+
+
+class ModelError(ConfigurationError):
+    """A speech model is missing, or is not what the catalogue promises.
+
+    What to do: run the command that the message names.
+    """
 
 
 class SignallingError(VokiError):

@@ -266,6 +266,13 @@ class Plugin(Generic[S]):
         """Take part in one call: before ``yield`` set up, after it finish."""
         return _nothing()
 
+    async def conclude(self, call: Attendance) -> None:
+        """Say the last of a call: no more media will come, but everybody still hears what is published.
+
+        Called once for each call that ends, before `CallLeft` is told and what `attend` does after ``yield``.
+        It may take 25 s; after that the call ends without it.
+        """
+
     def check(self) -> Sequence[str]:
         """Say what would keep this plugin from working, one sentence each, before anything connects."""
         return ()

@@ -40,6 +40,9 @@ from voki_bots.media.tap import Tap
 ENTER = 10.0
 """Seconds a plugin may take to get ready in a call."""
 
+CONCLUDE = 25.0
+"""Seconds a plugin may take for the last of a call, while the others still hear it."""
+
 EXIT = 30.0
 """Seconds a plugin may take to finish after a call."""
 
@@ -124,6 +127,19 @@ class Seat:
         except TimeoutError:
             return False
         return True
+
+    async def conclude(self) -> None:
+        """Media are over; let the plugin say the last of the call."""
+        if not self._ready.is_set() or self._why is not None:
+            return
+        running.set(self.plugin.name)
+        try:
+            async with asyncio.timeout(CONCLUDE):
+                await self.plugin.conclude(self)
+        except TimeoutError:
+            self._fail("did not conclude in time")
+        except Exception as error:  # noqa: BLE001 - around a plugin anything may be raised (design 14)
+            self._fail(_told(error))
 
     def finish(self) -> None:
         """The call is over; the plugin leaves its ``async with``."""

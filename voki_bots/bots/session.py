@@ -268,6 +268,7 @@ class CallSession:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._end = self.now
         self.pipeline.close()
+        await asyncio.gather(*(seat.conclude() for seat in self._seats))
         self.publish(CallLeft(self._reason or "stopped"))
         self.bus.close()
         for seat in self._seats:

@@ -43,7 +43,7 @@ class Vad:
     window_seconds: float = 0.02
     _rest: npt.NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, dtype=np.int16), repr=False)
     _at: float = 0.0
-    _noise: float = SILENCE_DBFS
+    _noise: float = SILENCE_DBFS  # until it is heard, it does not matter
     _loud: float = 0.0
     _quiet: float = 0.0
     _start: float | None = None
@@ -81,8 +81,10 @@ class Vad:
         return ended
 
     def _window(self, decibels: float, seconds: float) -> list[Speech]:
-        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none.
-        self._noise = min(decibels, self._noise + 3.0 * seconds) if self._noise > SILENCE_DBFS else decibels
+        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none. It begins
+        # where it begins to matter, for before that there may have been digital silence, which is no noise.
+        noise = max(self._noise, self.floor_dbfs - self.margin_db)
+        self._noise = min(decibels, noise + 3.0 * seconds)
         loud = decibels > max(self.floor_dbfs, self._noise + self.margin_db)
         self._at += seconds
         ended: list[Speech] = []

@@ -1,0 +1,111 @@
+"""The plugin itself: a recognition process for each language, and the captions of each call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
+
+from voki_bots import Attendance, ConfigurationError, Listening, Plugin, SpeechModel, find_model
+from voki_bots_transcriber.captions import Captions
+from voki_bots_transcriber.recognition import Plan, Recognition
+from voki_bots_transcriber.settings import TranscriberSettings
+from voki_bots_transcriber.transcript import Transcript
+
+
+class Transcriber(Plugin[TranscriberSettings]):
+    """Caption everybody live, by role, and keep the transcript."""
+
+    def __init__(self, settings: TranscriberSettings, *, name: str = "") -> None:
+        super().__init__(settings, name=name or "transcriber")
+        self._models: dict[str, SpeechModel] = {}
+        self._recognitions: dict[str, Recognition] = {}
+        self._calls: dict[Attendance, tuple[Captions, Listening]] = {}
+        self._stack = AsyncExitStack()
+
+    def check(self) -> list[str]:
+        """Say which models are missing, and how they are fetched."""
+        found: list[str] = []
+        self._find(found)
+        return found
+
+    async def __aenter__(self) -> Self:
+        """Load the models.
+
+        Raises:
+            ConfigurationError: If one is missing or cannot be loaded, or does not know a word of the vocabulary.
+        """
+        found: list[str] = []
+        self._find(found)
+        if found:
+            raise ConfigurationError("\n".join(f"{self.name}.{each}" for each in found), path=self.name)
+        async with AsyncExitStack() as stack:
+            self._writing = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="transcripts"))
+            settings = self.settings
+            for language, model in self._models.items():
+                plan = Plan(
+                    engine=model.engine,
+                    model=str(model.path),
+                    language=language,
+                    phrases=settings.vocabulary,
+                    threads=settings.threads,
+                    warm=settings.warm if model.engine == "vosk" and not settings.vocabulary else 0,
+                )
+                recognition = Recognition(plan, memory=settings.memory, spool=settings.spool)
+                stack.push_async_callback(recognition.close)
+                self._recognitions[language] = recognition
+            await asyncio.gather(*(each.start() for each in self._recognitions.values()))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """End the recognition processes."""
+        await self._stack.aclose()
+        self._recognitions.clear()
+
+    def _find(self, found: list[str]) -> None:
+        """Find every model that is wanted; say what is missing."""
+        settings = self.settings
+        wanted = {settings.language: settings.model, **settings.models}
+        for language, name in wanted.items():
+            try:
+                model = find_model(name or None, language=language or None, directory=settings.directory)
+            except ConfigurationError as error:
+                found.append(f"{'model' if language == settings.language else f'models.{language}'}: {error}")
+            else:
+                self._models[language] = model
+
+    @asynccontextmanager
+    async def attend(self, call: Attendance) -> AsyncIterator[None]:
+        """Caption a call until it ends."""
+        language = self.settings.language_of(call.call)
+        recognition, model = self._recognitions[language], self._models[language]
+        spoken = language or (model.languages[0] if len(model.languages) == 1 else "")
+        facts = {"engine": model.engine, "model": model.name, "language": spoken}
+        transcript = Transcript(call, self._writing, recipients=self.settings.recipients, **facts)
+        captions = Captions(
+            call,
+            recognition,
+            transcript,
+            language=spoken,
+            partials=self.settings.partials,
+            hangover=self.settings.hangover,
+        )
+        call.journal("transcribing", **facts)
+        call.start_soon(captions.look())
+        listening = call.listen(captions, of=self.settings.of or "all", rate=16_000)
+        self._calls[call] = captions, listening
+        try:
+            yield
+        finally:
+            await self.conclude(call)
+            del self._calls[call]
+            await asyncio.to_thread(transcript.close)
+
+    async def conclude(self, call: Attendance) -> None:
+        """Recognise the last words, while the others can still hear of them."""
+        captions, listening = self._calls[call]
+        listening.close()
+        await captions.finish()

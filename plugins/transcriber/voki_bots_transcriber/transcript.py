@@ -1,0 +1,158 @@
+"""`transcript.jsonl`: what was said in a call, one line for each utterance, written while it runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from voki_bots import Attendance, FileWriteError, Track, UtteranceHeard, new_file
+
+NAME = "transcript.jsonl"
+VERSION = 1
+
+_SEPARATORS = (",", ":")
+
+
+class Transcript:
+    """The file of one call. It only grows, and what a kill leaves can be read to its last whole line.
+
+    Args:
+        call: The call; the file is in its folder.
+        writing: Where the disk is waited for.
+        recipients: Public keys of age for whom it is encrypted; with none it is readable.
+        facts: What its first line says beside whose it is: engine, model, language.
+    """
+
+    def __init__(
+        self,
+        call: Attendance,
+        writing: ThreadPoolExecutor,
+        *,
+        recipients: Sequence[str] = (),
+        **facts: Any,
+    ) -> None:
+        self._call = call
+        self._writing = writing
+        self._failed = False
+        self._path, before = _path(call.directory, encrypted=bool(recipients))
+        self._numbers = itertools.count(before + 1)
+        self._file: _Plain | Any = new_file(self._path, recipients) if recipients else _Plain(self._path)
+        head = {
+            "type": "transcript",
+            "version": VERSION,
+            "tenant": call.call.tenant,
+            "call": call.call.call_id,
+        }
+        self._append({**head, "bot": call.bot, **facts})
+
+    def next_id(self) -> str:
+        """Name the next utterance; no other in this call has the name."""
+        return f"u{next(self._numbers)}"
+
+    def utterance(self, heard: UtteranceHeard) -> None:
+        """Append what was said."""
+        self._append(
+            {
+                "type": "utterance",
+                "id": heard.id,
+                "track": str(heard.track),
+                "role": str(heard.role),
+                "participant_id": heard.participant_id,
+                "name": heard.name,
+                "start": round(heard.start, 3),
+                "end": round(heard.end, 3),
+                "text": heard.text,
+                "language": heard.language,
+                "words": [[w.text, round(w.start, 3), round(w.end, 3), w.confidence] for w in heard.words],
+                "late": heard.late,
+            }
+        )
+
+    def gap(self, track: Track, start: float, end: float, cause: str) -> None:
+        """Append that something was said and not recognised."""
+        span = {"start": round(start, 3), "end": round(end, 3)}
+        self._append({"type": "gap", "track": str(track), **span, "cause": cause})
+
+    def close(self) -> None:
+        """Make it durable and close it; returns when it is."""
+        self._do(self._file.close).result()
+
+    def _append(self, line: dict[str, Any]) -> None:
+        said = json.dumps(line, ensure_ascii=False, separators=_SEPARATORS) + "\n"
+        self._do(lambda: self._file.write(said.encode("utf-8", "replace")))
+
+    def _do(self, act: Callable[[], object]) -> Any:
+        return self._writing.submit(self._guarded, act)
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except FileWriteError as error:  # captions go on: they can still be read live
+            if not self._failed:
+                self._failed = True
+                self._call.log.error("transcript_failed", path=str(self._path), why=str(error))
+
+
+class _Plain:
+    """A file that grows by whole lines, also one of an earlier attendance."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd: int | None = os.open(path, flags, 0o600)
+            size = os.fstat(self._fd).st_size
+            torn = size and os.pread(self._fd, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise self._error("opened", error) from error
+        if torn:  # a kill cut the last line off
+            self.write(b"\n")
+
+    def write(self, line: bytes) -> None:
+        if self._fd is None:
+            raise FileWriteError(f"{self._path} is closed already", path=str(self._path))
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError as error:
+            raise self._error("written", error) from error
+
+    def close(self) -> None:
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            raise self._error("made durable", error) from error
+        finally:
+            os.close(fd)
+
+    def _error(self, verb: str, error: OSError) -> FileWriteError:
+        return FileWriteError(f"{self._path} cannot be {verb}: {error.strerror}", path=str(self._path))
+
+
+def _path(directory: Path, *, encrypted: bool) -> tuple[Path, int]:
+    """Where it is written, and how many utterances at most were named before."""
+    if not encrypted:
+        path = directory / NAME
+        return path, _lines(path)
+    number = 1
+    while (path := directory / (f"transcript-{number}.jsonl.enc" if number > 1 else f"{NAME}.enc")).exists():
+        number += 1  # an encrypted file cannot be taken up again
+    return path, (number - 1) * 1_000_000
+
+
+def _lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 16), b""))
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise FileWriteError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
