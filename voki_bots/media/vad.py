@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from voki_bots.units import SILENCE_DBFS
+
+STEADY_SECONDS = 1.2
+STEADY_DB = 6.0
+"""What was so steady for so long is noise, however loud: the levels of speech differ by much more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ class Vad:
     window_seconds: float = 0.02
     _rest: npt.NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, dtype=np.int16), repr=False)
     _at: float = 0.0
-    _noise: float = SILENCE_DBFS  # until it is heard, it does not matter
+    _late: deque[float] = field(default_factory=deque, repr=False)
+    _noise: float = SILENCE_DBFS
     _loud: float = 0.0
     _quiet: float = 0.0
     _start: float | None = None
@@ -81,10 +87,16 @@ class Vad:
         return ended
 
     def _window(self, decibels: float, seconds: float) -> list[Speech]:
-        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none. It begins
-        # where it begins to matter, for before that there may have been digital silence, which is no noise.
-        noise = max(self._noise, self.floor_dbfs - self.margin_db)
-        self._noise = min(decibels, noise + 3.0 * seconds)
+        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none. What first
+        # follows digital silence may be noise, or somebody who speaks: no more of it counts as noise than this.
+        silent = self._noise <= SILENCE_DBFS
+        limit = self.floor_dbfs + self.margin_db if silent else self._noise + 3.0 * seconds
+        self._noise = min(decibels, limit)
+        self._late.append(decibels)
+        if len(self._late) > STEADY_SECONDS / seconds:
+            self._late.popleft()
+            if (least := min(self._late)) > max(self._late) - STEADY_DB:
+                self._noise = max(self._noise, least)
         loud = decibels > max(self.floor_dbfs, self._noise + self.margin_db)
         self._at += seconds
         ended: list[Speech] = []

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..units import FRAME_SAMPLES, SAMPLE_RATE
 from .ogg import read_packets
 
-LANGUAGES = ("pt", "en")
+LANGUAGES = ("pt", "en", "ko")
 PAUSE = 0.4
 """Seconds of silence between two utterances."""
 

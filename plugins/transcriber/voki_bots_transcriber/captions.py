@@ -59,6 +59,7 @@ class Captions:
         self.lock = threading.Lock()
         self._hangover = hangover
         self._loop = asyncio.get_running_loop()
+        self.clock = self._loop.time
         self._voices: dict[Track, Voice] = {}
 
     # ------------------------------------------------------------ in the transcriber's thread
@@ -91,7 +92,7 @@ class Captions:
             await asyncio.sleep(LOOK)
             with self.lock:
                 for voice in self._voices.values():
-                    if voice.gate.open and self.call.now - voice.gate.until > SILENT:
+                    if voice.gate.open and self._loop.time() - voice.heard > SILENT:
                         voice.end()
             self.call.metrics.gauge("lag", self.recognition.lag)
 
@@ -124,6 +125,8 @@ class Voice:
         self.track = track
         self.gate = gate
         self.stream = captions.recognition.stream(self)
+        self.heard = 0.0
+        self._clock = captions.clock
         self._captions = captions
         self._places = Places()
         self._since = 0
@@ -135,6 +138,7 @@ class Voice:
 
     def take(self, frame: AudioFrame) -> None:
         """Take a frame."""
+        self.heard = self._clock()
         self._do(self.gate.take(frame.samples, frame.start))
 
     def end(self) -> None:

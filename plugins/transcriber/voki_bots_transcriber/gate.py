@@ -159,5 +159,8 @@ def bands(samples: Pcm, hertz: float) -> tuple[float, float, float]:
 def key(samples: Pcm) -> bool:
     """Whether it sounds like a key of a telephone."""
     share, low, high = bands(samples, 24.0)
-    near = [any(abs(at - hertz) < 0.018 * hertz for hertz in group) for at, group in zip((low, high), KEYS, strict=True)]
+    near = [
+        any(abs(at - hertz) < 0.018 * hertz for hertz in group)
+        for at, group in zip((low, high), KEYS, strict=True)
+    ]
     return share > 0.85 and all(near)

@@ -21,7 +21,7 @@ class Transcriber(Plugin[TranscriberSettings]):
     def __init__(self, settings: TranscriberSettings, *, name: str = "") -> None:
         super().__init__(settings, name=name or "transcriber")
         self._models: dict[str, SpeechModel] = {}
-        self._recognitions: dict[str, Recognition] = {}
+        self.recognitions: dict[str, Recognition] = {}
         self._calls: dict[Attendance, tuple[Captions, Listening]] = {}
         self._stack = AsyncExitStack()
 
@@ -55,15 +55,15 @@ class Transcriber(Plugin[TranscriberSettings]):
                 )
                 recognition = Recognition(plan, memory=settings.memory, spool=settings.spool)
                 stack.push_async_callback(recognition.close)
-                self._recognitions[language] = recognition
-            await asyncio.gather(*(each.start() for each in self._recognitions.values()))
+                self.recognitions[language] = recognition
+            await asyncio.gather(*(each.start() for each in self.recognitions.values()))
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """End the recognition processes."""
         await self._stack.aclose()
-        self._recognitions.clear()
+        self.recognitions.clear()
 
     def _find(self, found: list[str]) -> None:
         """Find every model that is wanted; say what is missing."""
@@ -81,7 +81,7 @@ class Transcriber(Plugin[TranscriberSettings]):
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
         """Caption a call until it ends."""
         language = self.settings.language_of(call.call)
-        recognition, model = self._recognitions[language], self._models[language]
+        recognition, model = self.recognitions[language], self._models[language]
         spoken = language or (model.languages[0] if len(model.languages) == 1 else "")
         facts = {"engine": model.engine, "model": model.name, "language": spoken}
         transcript = Transcript(call, self._writing, recipients=self.settings.recipients, **facts)
