@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from voki_bots.archive.options import FinishOptions
     from voki_bots.archive.pool import FinishPool
     from voki_bots.archive.retention import Archive
+    from voki_bots.archive.transcript import caption_files, read_transcript, transcript_line
     from voki_bots.archive.upload import StorageTarget
+    from voki_bots.archive.voices import RecordedVoice, recorded_voices
     from voki_bots.bots.bot import Bot
     from voki_bots.bots.consent import ConsentPolicy
     from voki_bots.bots.plugin import (
@@ -100,7 +102,7 @@ if TYPE_CHECKING:
         VokiError,
     )
     from voki_bots.media.containers import OggOpusWriter
-    from voki_bots.media.encrypted import check_recipients, new_file
+    from voki_bots.media.encrypted import Keys, check_recipients, new_file
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink, VideoPacket
     from voki_bots.media.matroska import MatroskaWriter
     from voki_bots.media.prompts import Prompt
@@ -112,7 +114,9 @@ _HOMES = {
     "voki_bots.archive.options": ("FinishOptions",),
     "voki_bots.archive.pool": ("FinishPool",),
     "voki_bots.archive.retention": ("Archive",),
+    "voki_bots.archive.transcript": ("caption_files", "read_transcript", "transcript_line"),
     "voki_bots.archive.upload": ("StorageTarget",),
+    "voki_bots.archive.voices": ("RecordedVoice", "recorded_voices"),
     "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.consent": ("ConsentPolicy",),
     "voki_bots.bots.plugin": (
@@ -201,7 +205,7 @@ _HOMES = {
         "VokiError",
     ),
     "voki_bots.media.containers": ("OggOpusWriter",),
-    "voki_bots.media.encrypted": ("check_recipients", "new_file"),
+    "voki_bots.media.encrypted": ("Keys", "check_recipients", "new_file"),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink", "VideoPacket"),
     "voki_bots.media.matroska": ("MatroskaWriter",),
     "voki_bots.media.prompts": ("Prompt",),
@@ -250,6 +254,7 @@ __all__ = [
     "HintGiven",
     "IceError",
     "JoinRefusedError",
+    "Keys",
     "Listening",
     "Log",
     "Login",
@@ -282,6 +287,7 @@ __all__ = [
     "ProtocolError",
     "QueueEvent",
     "QueueUpdated",
+    "RecordedVoice",
     "RecordingPaused",
     "RecordingResumed",
     "ReplyTimeoutError",
@@ -312,9 +318,13 @@ __all__ = [
     "VokiError",
     "Watch",
     "Word",
+    "caption_files",
     "check_recipients",
     "find_model",
     "new_file",
+    "read_transcript",
+    "recorded_voices",
+    "transcript_line",
 ]
 
 

@@ -1,7 +1,7 @@
 """Speech models: which there are, where they lie, and what to run where one is missing.
 
-No engine is imported. Nothing is ever downloaded from here: a service that fetches a model by itself starts with whatever somebody
-serves it. See `voki_bots.cli.models` for what does.
+No engine is imported. Nothing is ever downloaded from here: a service that fetches a model by itself starts
+with whatever somebody serves it. See `voki_bots.cli.models` for what does.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def _any(language: str | None, directory: Path) -> SpeechModel:
             return SpeechModel(each.name, each.engine, each.languages, place, each.licence)
     if not fitting:
         raise ModelError(
-            f"no model of {language!r} is known; give the folder of one, see https://alphacephei.com/vosk/models",
+            f"no model of {language!r} is known; give the folder of one, "
+            "see https://alphacephei.com/vosk/models",
             path="model",
         )
     of = f" of {language!r}" if language else ""

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ async def test_a_recogniser_that_stands_still_is_replaced(sim: Sim) -> None:
     assert after[0].late
     assert all(wrong(KNOWN[ASKS], f.text) <= 0.25 for f in after)
     starts = [f.start for f in after]
-    assert all(1.0 < later - earlier < 6.0 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(1.0 < later - earlier < 6.0 for earlier, later in pairwise(starts))
 
 
 @pytest.mark.parametrize("fault", ["drop_socket", "kill_ice"])

@@ -26,6 +26,7 @@ from voki_bots.archive.options import FORMATS, FinishOptions
 from voki_bots.archive.recover import track_path
 from voki_bots.archive.seal import seal, seal_with
 from voki_bots.archive.sidecar import fold
+from voki_bots.archive.transcript import CAPTIONS
 from voki_bots.errors import ConfigurationError, FileWriteError
 from voki_bots.media.encrypted import ENDING, Keys, decrypted
 
@@ -210,6 +211,6 @@ _SOFTWARE = {"voki_bots": "voki-bots", "av": "av", "numpy": "numpy"}
 def _outputs(directory: Path) -> list[Path]:
     """What an earlier finish left: our names and nothing else."""
     made = (f"{stem}.{each}" for stem in (STEREO, MIX) for each in FORMATS)
-    names = [*made, PICTURE, COMPOSITE, THUMBNAIL]
+    names = [*made, PICTURE, COMPOSITE, THUMBNAIL, *CAPTIONS]
     found = [directory / name for name in (*names, *(name + ENDING for name in names), PARTICIPANTS)]
     return [path for path in found if path.exists() and not path.is_symlink()]

@@ -30,6 +30,7 @@ class FinishOptions:
         participants: Whether everybody gets a file of their own over the whole call.
         picture: Whether a picture of who was loud when is drawn.
         composite: Whether a film of all cameras with the mix is made, where there are any.
+        captions: Whether captions and text are made, where there is a transcript.
         format: One of `FORMATS`.
         rate: One of `RATES`.
     """
@@ -39,6 +40,7 @@ class FinishOptions:
     participants: bool = True
     picture: bool = True
     composite: bool = True
+    captions: bool = True
     format: str = "opus"
     rate: int = 48_000
 
@@ -58,7 +60,8 @@ class FinishOptions:
     @property
     def anything(self) -> bool:
         """Whether there is anything to make."""
-        return bool(self.stereo or self.mix or self.participants or self.picture or self.composite)
+        wanted = (self.stereo, self.mix, self.participants, self.picture, self.composite, self.captions)
+        return any(wanted)
 
     def as_json(self) -> dict[str, Any]:
         """What the journal keeps."""

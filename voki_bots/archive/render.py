@@ -16,7 +16,9 @@ from voki_bots.archive.layout import make_directory
 from voki_bots.archive.options import FinishOptions
 from voki_bots.archive.picture import Levels, Row, draw
 from voki_bots.archive.recover import track_path
+from voki_bots.archive.transcript import attributed, caption_files, read_transcript, transcripts_in
 from voki_bots.calls import Role
+from voki_bots.errors import FileWriteError
 from voki_bots.media.audiofile import AudioWriter, Pcm, audio_writer, binary_file
 from voki_bots.media.containers import opus_packets
 from voki_bots.media.encrypted import ENDING, Keys
@@ -146,6 +148,8 @@ def render(
         made_files.append({"path": name, "kind": "picture", "channels": [], "clipped": 0})
     if options.composite and total:
         made_files += _film(directory, sidecar, lines, options, into, progress, keys, recipients)
+    if options.captions:
+        made_files += _captions(directory, sidecar, into, keys, recipients)
     return {
         "outputs": made_files,
         "left_out": _left_out(voices, options),
@@ -273,6 +277,30 @@ def _film(
             {"path": _named(THUMBNAIL, recipients), "kind": "thumbnail", "channels": [], "clipped": 0}
         )
     return made
+
+
+def _captions(
+    directory: Path, sidecar: Mapping[str, Any], into: Path, keys: Keys | None, recipients: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Make of a transcript what people read, unless it is more secret than the call."""
+    secret = any(path.suffix == ENDING for path in transcripts_in(directory))
+    if secret and (keys is None or not recipients):
+        return []
+    try:
+        found = read_transcript(directory, keys)
+    except (OSError, ValueError) as error:
+        raise FileWriteError(
+            f"{directory}: the transcript cannot be read: {error}", path=str(directory)
+        ) from error
+    if found is None:
+        return []
+    made = caption_files(attributed(found.utterances, sidecar), found.facts)
+    for name, content in made.items():
+        with closing(binary_file(into / name, recipients)) as file:
+            file.write(content.encode("utf-8", "replace"))
+    return [
+        {"path": _named(name, recipients), "kind": "captions", "channels": [], "clipped": 0} for name in made
+    ]
 
 
 def _named(name: str, recipients: Sequence[str]) -> str:

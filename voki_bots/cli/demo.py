@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Attendance, Plugin, PluginSettings
+from voki_bots.cli.captioned import captioned, judge_captions, print_captions
 from voki_bots.cli.progress import watching
 from voki_bots.cli.proof import LIKE, UNLIKE, Report, prove
 from voki_bots.errors import ConfigurationError
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 SHORTEST = 5.0
 """Seconds of a call below which nothing can be proved: two people must have spoken."""
 
-_NAMES = {"pt": ("Ana", "Carlos"), "en": ("Ann", "Charles")}
+_NAMES = {"ko": ("Minji", "Jun"), "pt": ("Ana", "Carlos"), "en": ("Ann", "Charles")}
+
+_SAID = {"ko": (["ko06", "ko03", "ko04"], ["ko00", "ko01", "ko05", "ko02", "ko07"])}
+"""What the two say, where it is not simply their language."""
 
 
 class Meter(Plugin[PluginSettings]):
@@ -55,20 +59,28 @@ def demo(
     ),
     output: Path = typer.Option(Path("demo-output"), "--output", "-o", help="Where the recording goes."),
     seconds: float = typer.Option(24.0, min=SHORTEST, max=600.0, help="How long the call lasts."),
-    language: str = typer.Option("pt", help="What is spoken: pt or en."),
+    language: str = typer.Option(
+        "ko", help="What is spoken: ko, pt or en. A model that installs by name is there for ko alone."
+    ),
+    model: str | None = typer.Option(
+        None, help="The speech model for the captions: a name of `voki-bots models list`, or a folder."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object as the last line."),
 ) -> None:
-    """Record a call of two people on the embedded sandbox, and prove the recording by its content.
+    """Record and caption a call of two on the embedded sandbox, and prove the recording by its content.
 
     Everything happens on this machine, on loopback: a sandbox Voki is started, an attendant and a customer
-    speak, a bot joins and records them. The exit status is 0 only if each voice is on its own track and the
-    other one is absent.
+    speak, a bot joins, records them, and captions them if a speech model of their language is installed. The
+    exit status is 0 only if each voice is on its own track and the other one is absent, and if whoever is
+    captioned was understood.
+
+    With a model of your own: voki-bots demo --language pt --model PATH
     """
     if language not in _NAMES:
         known = ", ".join(_NAMES)
         raise ConfigurationError(f"--language must be one of {known}; got {language!r}", path="language")
     console = Console(stderr=as_json)
-    report = asyncio.run(run(file, output, seconds, language, console))
+    report = asyncio.run(run(file, output, seconds, language, console, model=model))
     _print(report, console)
     if as_json:
         sys.stdout.write(report.as_json() + "\n")
@@ -76,13 +88,21 @@ def demo(
         raise typer.Exit(1)
 
 
-async def run(file: Path | None, output: Path, seconds: float, language: str, console: Console) -> Report:
+async def run(
+    file: Path | None,
+    output: Path,
+    seconds: float,
+    language: str,
+    console: Console,
+    *,
+    model: str | None = None,
+) -> Report:
     """Play the demo's call and prove what was recorded."""
     from voki_bots.service.telemetry import setup
     from voki_bots.testing.sim import SandboxProcess, Sim
 
     setup("console", sys.stderr, level="error")
-    bots = _bots(file, output)
+    bots = _bots(file, output, captioned(language, model, console))
     console.print("Starting the sandbox, a whole Voki on loopback …")
     sandbox = await asyncio.to_thread(SandboxProcess)
     report = Report()
@@ -93,6 +113,7 @@ async def run(file: Path | None, output: Path, seconds: float, language: str, co
             console.print("Proving what was recorded …")
             for directory in directories:
                 await _judge(call, directory, report)
+                report.captions += judge_captions(directory, language, report.problems)
     finally:
         await asyncio.to_thread(sandbox.close)
     if file is None and len(report.recordings) < len(call.people):
@@ -101,9 +122,10 @@ async def run(file: Path | None, output: Path, seconds: float, language: str, co
     return report
 
 
-def _bots(file: Path | None, output: Path) -> list[Bot]:
+def _bots(file: Path | None, output: Path, captions: Mapping[str, Any] | None) -> list[Bot]:
     if file is None:
-        return [Bot("demo").record(directory=output)]
+        bot = Bot("demo").record(directory=output)
+        return [bot if captions is None else bot.transcribe(**captions)]
     from voki_bots.cli.running import load_bots
 
     return list(load_bots(file))
@@ -111,9 +133,10 @@ def _bots(file: Path | None, output: Path) -> list[Bot]:
 
 def _people(language: str) -> list[dict[str, Any]]:
     attendant, customer = _NAMES[language]
+    said = _SAID.get(language, (language, language))
     return [
-        {"role": "attendant", "name": attendant, "speech": language},
-        {"role": "customer", "name": customer, "speech": language},
+        {"role": "attendant", "name": attendant, "speech": said[0]},
+        {"role": "customer", "name": customer, "speech": said[1]},
     ]
 
 
@@ -165,6 +188,7 @@ def _print(report: Report, console: Console) -> None:
             "[green]proved[/green]" if proof.ok else "[red]NOT proved[/red]",
         )
     console.print(table)
+    print_captions(report.captions, console)
     if report.first_frame_seconds is not None:
         console.print(f"The first packet was recorded {report.first_frame_seconds:.2f} s after the join.")
     for problem in report.problems:

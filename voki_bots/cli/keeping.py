@@ -85,6 +85,9 @@ def finish(
     composite: Annotated[
         bool | None, typer.Option(help="A film, where there are pictures.", show_default="as planned")
     ] = None,
+    captions: Annotated[
+        bool | None, typer.Option(help="Captions, where there is a transcript.", show_default="as planned")
+    ] = None,
     identity: Identity = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Leave what is made of encrypted calls readable for everybody.")
@@ -106,7 +109,7 @@ def finish(
         for name, value in {"format": format_, "rate": rate, "participants": participants}.items()
         if value is not None
     }
-    for name, said in (("picture", picture), ("composite", composite)):
+    for name, said in (("picture", picture), ("composite", composite), ("captions", captions)):
         if said is not None:
             changes[name] = said
     if stereo is not None:

@@ -36,8 +36,8 @@ class Entry:
 COMMANDS: Mapping[str, Entry] = {
     "demo": Entry(
         "voki_bots.cli.demo:demo",
-        "Record a call of two people on the embedded sandbox, and prove the recording by its content.",
-        ("voki-bots demo", "voki-bots demo my_bot.py --output demo-output"),
+        "Record and caption a call of two on the embedded sandbox, and prove the recording by its content.",
+        ("voki-bots demo", "voki-bots demo my_bot.py", "voki-bots demo --language pt --model PATH"),
     ),
     "run": Entry(
         "voki_bots.cli.run:run",

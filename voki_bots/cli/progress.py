@@ -26,6 +26,9 @@ REFRESH = 0.25
 STATUS = 10.0
 """Seconds between two lines about files and levels elsewhere."""
 
+CAPTIONS = 4
+"""Utterances that are shown on a terminal."""
+
 _FLOOR = -60.0
 _BAR = 20
 _NAME = 40
@@ -50,10 +53,11 @@ async def watching(
         Why the session ended before the time was over, or None.
     """
     names: dict[str, str] = {}
+    captions: dict[str, str] = {}
     levels = {} if levels is None else levels  # an empty one may fill later
-    showing = [asyncio.create_task(_hear(session, console, names))]
+    showing = [asyncio.create_task(_hear(session, console, names, captions))]
     if console.is_terminal:
-        showing.append(asyncio.create_task(_draw(session, console, names, levels)))
+        showing.append(asyncio.create_task(_draw(session, console, names, levels, captions)))
     else:
         showing.append(asyncio.create_task(_status(session, console, names, levels)))
     ended = asyncio.create_task(session.ended())
@@ -90,6 +94,7 @@ def picture(
     files: Sequence[tuple[str, int]],
     names: Mapping[str, str],
     levels: Mapping[str, float],
+    captions: Sequence[str] = (),
 ) -> Group:
     """Draw what a session is doing.
 
@@ -98,6 +103,7 @@ def picture(
         files: What is being written, with sizes in bytes.
         names: Who is on a track, by track.
         levels: dBFS by track, beside those of the snapshot.
+        captions: What was said last.
     """
     state = "media connected" if snapshot.connected else "connecting media"
     state += f" (segment {snapshot.segment})" if snapshot.segment else ""
@@ -121,7 +127,7 @@ def picture(
     written = _grid()
     for name, count in files:
         written.add_row(Text(shown(name, 60), "cyan"), Text(size(count)))
-    return Group(head, table, written)
+    return Group(head, table, *(Text(shown(each, 100), "italic") for each in captions), written)
 
 
 def _grid() -> Table:
@@ -164,6 +170,8 @@ def told(event: Happening) -> str | None:
             said = f"resumed by {actor}"
         case calls.CallEnded(reason):
             said = f"the call ended: {reason}"
+        case calls.UtteranceHeard(final=True, text=str(text)) if text:
+            said = f"{event.name or 'somebody'} ({event.role}): “{text}”"
         case calls.HintGiven(text, to, by):
             said = f"hint of {by} to {to}: {text}"
         case _:
@@ -186,16 +194,23 @@ def _amount(level: float) -> str:
 
 
 async def _draw(
-    session: CallSession, console: Console, names: Mapping[str, str], levels: Mapping[str, float]
+    session: CallSession,
+    console: Console,
+    names: Mapping[str, str],
+    levels: Mapping[str, float],
+    captions: Mapping[str, str],
 ) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             files = files_in(session.directory)
-            live.update(picture(session.snapshot(), files, names, levels), refresh=True)
+            said = list(captions.values())[-CAPTIONS:]
+            live.update(picture(session.snapshot(), files, names, levels, said), refresh=True)
             await asyncio.sleep(REFRESH)
 
 
-async def _hear(session: CallSession, console: Console, names: dict[str, str]) -> None:
+async def _hear(
+    session: CallSession, console: Console, names: dict[str, str], captions: dict[str, str]
+) -> None:
     events = session.bus.events("console")
     if not console.is_terminal:
         for name, role, present in session.snapshot().participants:
@@ -204,9 +219,21 @@ async def _hear(session: CallSession, console: Console, names: dict[str, str]) -
     async for event in events:
         if isinstance(event, calls.TrackAttributed) and event.attribution.participant is not None:
             names[str(event.track)] = _named(event.attribution.participant)
+        if isinstance(event, calls.UtteranceHeard):
+            _caption(event, captions)
         if not console.is_terminal and (fact := told(event)) is not None:
             line(console, session.now, fact)
     await asyncio.Event().wait()  # the session is over; what ends the watching is `ended`
+
+
+def _caption(event: calls.UtteranceHeard, captions: dict[str, str]) -> None:
+    """Show the newest revision of what somebody says; nobody needs the first of an hour."""
+    if event.text:
+        captions[event.id] = f"{event.name or 'somebody'} ({event.role}): {event.text}"
+    else:
+        captions.pop(event.id, None)
+    if event.final and len(captions) > 2 * CAPTIONS:
+        del captions[next(iter(captions))]
 
 
 async def _status(

@@ -51,6 +51,29 @@ class Proof:
 
 
 @dataclass(slots=True)
+class Caption:
+    """One utterance as it was understood.
+
+    Attributes:
+        participant: Who said it, as the transcript has it.
+        role: Their role.
+        start: Seconds of call time.
+        text: What was understood.
+        said: What was really said, as far as one can tell.
+        meaning: That in English, where it is in another language.
+        likeness: Of the two, without spaces, 0 to 1.
+    """
+
+    participant: str
+    role: str
+    start: float
+    text: str
+    said: str
+    meaning: str
+    likeness: float
+
+
+@dataclass(slots=True)
 class Report:
     """What came of a demo."""
 
@@ -58,6 +81,7 @@ class Report:
     recordings: list[Proof] = field(default_factory=list)
     first_frame_seconds: float | None = None
     problems: list[str] = field(default_factory=list)
+    captions: list[Caption] = field(default_factory=list)
     directory: str = ""
 
     def as_json(self) -> str:

@@ -87,8 +87,8 @@ class Vad:
         return ended
 
     def _window(self, decibels: float, seconds: float) -> list[Speech]:
-        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none. What first
-        # follows digital silence may be noise, or somebody who speaks: no more of it counts as noise than this.
+        # The noise estimate falls at once and rises slowly, for voice has pauses and noise has none. What
+        # first follows digital silence may be noise, or somebody who speaks: no more of it counts.
         silent = self._noise <= SILENCE_DBFS
         limit = self.floor_dbfs + self.margin_db if silent else self._noise + 3.0 * seconds
         self._noise = min(decibels, limit)

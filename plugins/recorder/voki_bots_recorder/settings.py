@@ -32,6 +32,7 @@ class RecorderSettings(PluginSettings):
         picture: Whether a picture of the call is drawn.
         video: Whether pictures are recorded too, as they come.
         composite: Whether a film of all pictures with the mix is made at the end.
+        captions: Whether captions and text are made, where a transcriber kept a transcript.
         recipients: Public keys of age for whom all files are encrypted; without any they are readable.
         upload: Where calls are copied to when they are finished; all of them get every call.
         delete_after_upload: Whether the local copy goes once all of them have it, read back and compared.
@@ -52,6 +53,7 @@ class RecorderSettings(PluginSettings):
     picture: bool = True
     video: bool = False
     composite: bool = True
+    captions: bool = True
     recipients: tuple[str, ...] = ()
     upload: tuple[StorageTarget, ...] = ()
     delete_after_upload: bool = False
@@ -122,6 +124,7 @@ class RecorderSettings(PluginSettings):
             participants=self.participants,
             picture=self.picture,
             composite=self.video and self.composite,
+            captions=self.captions,
             format=self.format,
             rate=self.rate,
         )

@@ -6,22 +6,51 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from voki_bots import Attendance, AudioFrame, Track, UtteranceHeard, Word
+from voki_bots import Attribution, AudioFrame, Metrics, PluginEvent, Track, UtteranceHeard, Word
 from voki_bots_transcriber.gate import Feed, SpeechGate, Step
 from voki_bots_transcriber.places import Places
 from voki_bots_transcriber.recognition import Recognition
-from voki_bots_transcriber.transcript import Transcript
 
 LOOK = 0.2
-"""Seconds between two looks for voices that fell silent without a word: a muted track sends nothing at all."""
+"""Seconds between two looks for voices that fell silent: a muted track sends nothing at all."""
 
 SILENT = 0.8
 """Seconds without a frame after which an utterance is over."""
 
 LAST_WORDS = 20.0
 """Seconds that the last words of a call may take to be recognised."""
+
+
+class Told(Protocol):
+    """What captions need of a call; an `Attendance` is one."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters and gauges."""
+
+    def who(self, track: Track) -> Attribution:
+        """Say who is on a track."""
+
+    def publish(self, event: PluginEvent) -> None:
+        """Tell everybody."""
+
+    def journal(self, event: str, **facts: Any) -> None:
+        """Note something for ever."""
+
+
+class Keeps(Protocol):
+    """What keeps what was said."""
+
+    def next_id(self) -> str:
+        """Name the next utterance."""
+
+    def utterance(self, heard: UtteranceHeard) -> None:
+        """Keep a final utterance."""
+
+    def gap(self, track: Track, start: float, end: float, cause: str) -> None:
+        """Keep that something was not recognised."""
 
 
 class Captions:
@@ -42,9 +71,9 @@ class Captions:
 
     def __init__(
         self,
-        call: Attendance,
+        call: Told,
         recognition: Recognition,
-        transcript: Transcript,
+        transcript: Keeps,
         *,
         language: str,
         partials: bool,
@@ -96,13 +125,16 @@ class Captions:
                         voice.end()
             self.call.metrics.gauge("lag", self.recognition.lag)
 
-    async def finish(self) -> None:
+    async def finish(self, patience: float | None = LAST_WORDS) -> None:
         """Wait until everything that was said is recognised; what takes too long becomes a gap.
 
         The sink must have been closed, or be about to be.
+
+        Args:
+            patience: Seconds that it may take; None waits for ever.
         """
         try:
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(patience):
                 await self.closed.wait()
                 await asyncio.gather(*(asyncio.shield(each.stream.over) for each in self._voices.values()))
         except TimeoutError:

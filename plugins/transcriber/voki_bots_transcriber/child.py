@@ -1,8 +1,8 @@
 """The recognition process: `python -m voki_bots_transcriber.child FD`.
 
-It is a process of its own because an assertion of Kaldi aborts it (SIGABRT). One thread reads, some recognise.
-A recogniser is leased to a stream for one utterance: so all of them stay warm, which matters, for the first
-speech of a cold one stalls for half a second.
+It is a process of its own because an assertion of Kaldi aborts it (SIGABRT). One thread reads, some
+recognise. A recogniser is leased to a stream for one utterance: so all of them stay warm, which matters, for
+the first speech of a cold one stalls for half a second.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Recognition:
             self._recognisers = Recognisers(engine, wanted["keep"])
             if not unknown:
                 self._warm(wanted["warm"])
-        except Exception as error:  # noqa: BLE001 - an engine may raise anything, and the service must be told
+        except Exception as error:  # noqa: BLE001 - an engine may raise anything
             self._tell(Message(Kind.FAILED, body=f"{type(error).__name__}: {error}".encode()))
             return False
         self._tell(Message(Kind.READY, body=json.dumps({"unknown": unknown}).encode()))

@@ -1,4 +1,4 @@
-"""The port to what recognises speech. It is used in a process of its own only; see `voki_bots_transcriber.child`."""
+"""The port to what recognises speech; it is used in a process of its own, see `child`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recogniser(Protocol):
     fed: int
 
     def feed(self, pcm: bytes) -> Result | None:
-        """Take int16 samples at `RATE`; give a result where the engine itself finds the end of an utterance."""
+        """Take int16 samples at `RATE`; give a result where the engine finds the end of an utterance."""
 
     def result(self) -> str:
         """What has been understood of the utterance that is going on; empty if the engine cannot say."""

@@ -35,6 +35,9 @@ LISTEN = 0.4
 PURE = 0.98
 """The share of all energy in two bands of 16 Hz from which on a sound is a tone; speech reaches 0.967."""
 
+AUDIBLE = 100
+"""The magnitude of the loudest sample (−50 dBFS) below which a frame is silent."""
+
 KEYS = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
 """Hertz of the keys of a telephone (ITU-T Q.23): one of each, within 1.8 %."""
 
@@ -92,13 +95,14 @@ class SpeechGate:
             self._before.clear()  # what is fed in one piece must have been said in one
         self._until = start + len(samples) / RATE
         self._vad.process(samples, start)
-        tone = self._vad.speaking and self._tone(samples)
+        loud = self._vad.speaking and bool(np.abs(samples).max(initial=0) > AUDIBLE)
+        tone = loud and self._tone(samples)
         feed = Feed(samples, start)
         if not self._vad.speaking:
             self._heard.clear()
         if self._began is None:
-            self._remember(feed)
-            if self._vad.speaking and not tone:
+            self._remember(feed, PREROLL + LISTEN if self._vad.speaking else PREROLL)
+            if loud and not tone:
                 self._began = self._before[0].start
                 steps += self._before
                 self._before.clear()
@@ -121,26 +125,29 @@ class SpeechGate:
         return [] if was is None else [End(self._until)]
 
     def _tone(self, samples: Pcm) -> bool:
-        """Whether it is ringback, a busy tone, or a key of a telephone; asked only where it is loud."""
-        if len(samples) < RATE // 50:
-            return False
+        """Whether it is ringback, a busy tone, or a key of a telephone; asked only where it is loud.
+
+        Before an utterance begins, what may become a tone is one until it was heard for long enough.
+        """
+        if self._began is None and key(samples):  # within speech a syllable may sound like one
+            return True
         self._heard.append(samples)
         while sum(map(len, self._heard)) - len(self._heard[0]) >= LISTEN * RATE:
             self._heard.popleft()
         joined = np.concatenate(self._heard)
-        if len(joined) >= LISTEN * RATE and bands(joined, 16.0)[0] > PURE:
-            return True
-        return self._began is None and key(samples)  # within speech a syllable may sound like one
+        if len(joined) >= LISTEN * RATE:
+            return bands(joined, 16.0)[0] > PURE
+        return self._began is None and bands(samples, 48.0)[0] > PURE
 
-    def _remember(self, feed: Feed) -> None:
+    def _remember(self, feed: Feed, seconds: float) -> None:
         self._before.append(feed)
         kept = sum(len(each.samples) for each in self._before)
-        while len(self._before) > 1 and kept - len(self._before[0].samples) >= PREROLL * RATE:
+        while len(self._before) > 1 and kept - len(self._before[0].samples) >= seconds * RATE:
             kept -= len(self._before.popleft().samples)
 
 
 def bands(samples: Pcm, hertz: float) -> tuple[float, float, float]:
-    """Give the share of all energy in the two loudest bands of so many Hz around their middle, and where they are."""
+    """Give the share of all energy in the two loudest bands, so many Hz wide, and where they are."""
     power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
     total = float(power.sum())
     if total <= 0.0:
@@ -158,7 +165,7 @@ def bands(samples: Pcm, hertz: float) -> tuple[float, float, float]:
 
 def key(samples: Pcm) -> bool:
     """Whether it sounds like a key of a telephone."""
-    share, low, high = bands(samples, 24.0)
+    share, low, high = bands(samples, 60.0)
     near = [
         any(abs(at - hertz) < 0.018 * hertz for hertz in group)
         for at, group in zip((low, high), KEYS, strict=True)

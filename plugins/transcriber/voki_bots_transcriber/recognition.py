@@ -1,4 +1,4 @@
-"""One model in a process of its own, from the service's side: fed, listened to, and started again when it dies."""
+"""One model in a process of its own, from the service's side: fed, heard, and started again when it dies."""
 
 from __future__ import annotations
 
@@ -173,6 +173,11 @@ class Recognition:
         flying = [each.in_flight[0][1] for each in tuple(self._streams.values()) if each.in_flight]
         oldest = [self._waiting.since, *flying]
         return max((self._loop.time() - at for at in oldest if at is not None), default=0.0)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages have not been recognised yet."""
+        return len(self._waiting) + self._in_flight
 
     def put(self, stream: Stream, message: Message) -> None:
         """Let a message of a stream wait for the process; from any thread."""

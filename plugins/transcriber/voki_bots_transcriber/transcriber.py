@@ -35,7 +35,7 @@ class Transcriber(Plugin[TranscriberSettings]):
         """Load the models.
 
         Raises:
-            ConfigurationError: If one is missing or cannot be loaded, or does not know a word of the vocabulary.
+            ConfigurationError: If one is missing or cannot be loaded, or lacks a word of the vocabulary.
         """
         found: list[str] = []
         self._find(found)

@@ -10,7 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from voki_bots import Attendance, FileWriteError, Track, UtteranceHeard, new_file
+from voki_bots import (
+    Attendance,
+    FileWriteError,
+    Track,
+    UtteranceHeard,
+    caption_files,
+    new_file,
+    read_transcript,
+    transcript_line,
+)
 
 NAME = "transcript.jsonl"
 VERSION = 1
@@ -56,22 +65,7 @@ class Transcript:
 
     def utterance(self, heard: UtteranceHeard) -> None:
         """Append what was said."""
-        self._append(
-            {
-                "type": "utterance",
-                "id": heard.id,
-                "track": str(heard.track),
-                "role": str(heard.role),
-                "participant_id": heard.participant_id,
-                "name": heard.name,
-                "start": round(heard.start, 3),
-                "end": round(heard.end, 3),
-                "text": heard.text,
-                "language": heard.language,
-                "words": [[w.text, round(w.start, 3), round(w.end, 3), w.confidence] for w in heard.words],
-                "late": heard.late,
-            }
-        )
+        self._append(transcript_line(heard))
 
     def gap(self, track: Track, start: float, end: float, cause: str) -> None:
         """Append that something was said and not recognised."""
@@ -79,8 +73,22 @@ class Transcript:
         self._append({"type": "gap", "track": str(track), **span, "cause": cause})
 
     def close(self) -> None:
-        """Make it durable and close it; returns when it is."""
-        self._do(self._file.close).result()
+        """Make it durable, and of a readable one what people read; returns when that is done."""
+        self._do(self._file.close)
+        if isinstance(self._file, _Plain):
+            self._do(self._caption)
+        self._do(lambda: None).result()
+
+    def _caption(self) -> None:
+        kept = read_transcript(self._path.parent)
+        if kept is None:
+            return
+        for name, content in caption_files(kept.utterances, kept.facts).items():
+            path = self._path.with_name(name)
+            path.unlink(missing_ok=True)  # of an earlier attendance, which finishing takes in again
+            file = new_file(path)
+            file.write(content.encode("utf-8", "replace"))
+            file.close()
 
     def _append(self, line: dict[str, Any]) -> None:
         said = json.dumps(line, ensure_ascii=False, separators=_SEPARATORS) + "\n"
@@ -92,7 +100,7 @@ class Transcript:
     def _guarded(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except FileWriteError as error:  # captions go on: they can still be read live
+        except (FileWriteError, OSError) as error:  # captions go on: they can still be read live
             if not self._failed:
                 self._failed = True
                 self._call.log.error("transcript_failed", path=str(self._path), why=str(error))

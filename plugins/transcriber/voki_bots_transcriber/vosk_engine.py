@@ -21,7 +21,7 @@ class VoskEngine:
     """One model, shared by all recognisers: it takes hundreds of MB and is safe to share (vosk_api.h).
 
     Args:
-        path: The model's folder. Never a name: the library would download it, and exit the process if not found.
+        path: The model's folder; a name would make the library download it, and exit if it is not found.
         phrases: The grammar; empty recognises everything.
     """
 

