@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 from voki_bots_recorder import RecorderSettings
+from voki_bots_transcriber import TranscriberSettings
 
 import voki_bots
 import voki_bots.testing
@@ -50,6 +51,7 @@ SETTINGS = (
     ConsentPolicy,
     Watch,
     RecorderSettings,
+    TranscriberSettings,
 )
 
 
@@ -130,7 +132,8 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.__name__)
 def test_every_setting_is_described(model: Any) -> None:
     """Operators find each field of each table."""
-    assert rowless(model.model_fields, "docs/operations.md", "plugins/recorder/README.md") == []
+    plugins = [f"plugins/{name}/README.md" for name in ("recorder", "transcriber")]
+    assert rowless(model.model_fields, "docs/operations.md", *plugins) == []
 
 
 def test_every_command_is_described() -> None:

