@@ -46,6 +46,7 @@ ACCOUNT = {"VOKI_URL": "https://voki.example", "VOKI_TENANT": "acme", "VOKI_EMAI
 SETTINGS = (
     settings.VokiSettings,
     settings.ServiceSettings,
+    settings.DeliverySettings,
     settings.ArchiveSettings,
     Rule,
     ConsentPolicy,

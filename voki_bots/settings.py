@@ -28,7 +28,7 @@ from voki_bots.errors import ConfigurationError
 if TYPE_CHECKING:
     from voki_bots.bots.account import Credentials
 
-_SECRETS = ("password", "totp_secret", "webhook_secret", "control_token")
+_SECRETS = ("password", "totp_secret", "webhook_secret", "control_token", "delivery_secret")
 
 SHORTEST_TOKEN = 16
 """Characters that a control token has at least."""
@@ -60,6 +60,10 @@ class VokiSettings(BaseSettings):
 
     control_token: SecretStr | None = Field(
         default=None, description="only by VOKI_CONTROL_TOKEN: who has it may pause and resume calls"
+    )
+
+    delivery_secret: SecretStr | None = Field(
+        default=None, description="only by VOKI_DELIVERY_SECRET: signs the webhooks that we send"
     )
 
     @field_validator("url")
@@ -101,8 +105,40 @@ class VokiSettings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether the platform runs on this machine, so that media must gather 127.0.0.1 too."""
-        host = urlsplit(self.url).hostname or ""
-        return host == "localhost" or host == "::1" or host.startswith("127.")
+        return _loopback(urlsplit(self.url).hostname or "")
+
+
+class DeliverySettings(BaseModel):
+    """Somebody who is told what happens: an entry of ``[[service.deliver]]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(description="where webhooks are posted to; https, but for this machine")
+    events: tuple[str, ...] = Field(
+        default=(
+            "UtteranceHeard",
+            "HintGiven",
+            "CallJoined",
+            "CallLeft",
+            "RecordingPaused",
+            "RecordingResumed",
+        ),
+        min_length=1,
+        description="classes of events that are sent; captions when they are final",
+    )
+    secret_file: Path | None = Field(
+        default=None, description="a file that holds the secret which signs them, if not VOKI_DELIVERY_SECRET"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            raise ValueError("must look like https://receiver.example/hook, without user or password")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError("must be https: what people say is sent there")
+        return value
 
 
 class ServiceSettings(BaseModel):
@@ -128,6 +164,10 @@ class ServiceSettings(BaseModel):
     control_token_file: Path | None = Field(
         default=None, description="a file that holds the control token; calls can be paused if it is set"
     )
+    deliver: tuple[DeliverySettings, ...] = Field(
+        default=(), description="who is told what happens in calls, by webhook"
+    )
+    console: bool = Field(default=False, description="whether the pages of the console are served")
     log: str = Field(default="json", pattern="^(json|console)$", description="json or console")
 
 
@@ -259,6 +299,24 @@ def credentials_of(voki: VokiSettings, bot: Bot | None = None) -> Credentials:
     return shared
 
 
+def delivery_secret(settings: Settings, number: int) -> bytes:
+    """What signs the webhooks of the how-many-th entry of ``[[service.deliver]]``.
+
+    Raises:
+        ConfigurationError: If there is none, or its file cannot be read or is empty.
+    """
+    path, file = f"service.deliver.{number}.secret_file", settings.service.deliver[number].secret_file
+    shared = settings.voki.delivery_secret
+    if file is None and shared is None:
+        raise ConfigurationError(f"{path}: no secret; set it, or VOKI_DELIVERY_SECRET", path=path)
+    secret = _secret_in(file, path) if file is not None else shared.get_secret_value()  # type: ignore[union-attr]  # checked above
+    if len(secret.strip()) < SHORTEST_TOKEN:
+        raise ConfigurationError(
+            f"{path}: expected at least {SHORTEST_TOKEN} characters, got {len(secret.strip())}", path=path
+        )
+    return secret.encode()
+
+
 def webhook_secret(settings: Settings) -> str | None:
     """The secret of Voki's webhooks; None if they are not taken.
 
@@ -311,6 +369,10 @@ def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> s
     if not secret.strip():
         raise ConfigurationError(f"{path}: the secret is empty", path=path)
     return secret
+
+
+def _loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _secret_in(file: Path, path: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from voki_bots.calls import Call, Participant
+from voki_bots.service.access import Access
 from voki_bots.service.control import Control
 
 TOKEN = "a-token-of-the-tests"
@@ -36,7 +37,7 @@ def asked(control: Control) -> httpx.AsyncClient:
 )
 async def test_commands_want_the_control_token(token: str | None, given: str, status: int) -> None:
     """Without one in the configuration there are no commands at all."""
-    async with asked(Control(lambda: (), token)) as http:
+    async with asked(Control(lambda: (), Access(token))) as http:
         answer = await http.get("/api/v1/running", headers={"Authorization": given})
     assert answer.status_code == status
 
@@ -44,7 +45,7 @@ async def test_commands_want_the_control_token(token: str | None, given: str, st
 async def test_a_call_that_nobody_attends_is_not_found() -> None:
     """An id may hold a slash; the tenant must be right too."""
     other: Any = SimpleNamespace(call=Call("other", "a/b"))
-    async with asked(Control(lambda: (other,), TOKEN)) as http:
+    async with asked(Control(lambda: (other,), Access(TOKEN))) as http:
         answer = await http.post(PAUSE, json={}, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 404 and "no bot attends" in answer.json()["detail"]
 
@@ -52,7 +53,7 @@ async def test_a_call_that_nobody_attends_is_not_found() -> None:
 @pytest.mark.parametrize("body", [{"seconds": 0}, {"actor": "a\nb"}, {"actor": "a" * 65}, {"second": 1}])
 async def test_a_body_that_is_not_understood_is_refused(body: dict[str, Any]) -> None:
     """A mistyped name is no pause without an end."""
-    async with asked(Control(lambda: (), TOKEN)) as http:
+    async with asked(Control(lambda: (), Access(TOKEN))) as http:
         answer = await http.post(PAUSE, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 422
 
@@ -71,7 +72,16 @@ class Agreed:
 
     def snapshot(self) -> Any:
         return SimpleNamespace(
-            bot="minutes", call=self.call, now=1.0, connected=True, paused=False, consented=True, pauses=()
+            bot="minutes",
+            call=self.call,
+            now=1.0,
+            connected=True,
+            paused=False,
+            consented=True,
+            pauses=(),
+            participants=(("Carl", "customer", True),),
+            tracks=(),
+            detached={},
         )
 
 
@@ -88,7 +98,7 @@ async def test_the_word_of_somebody_on_being_recorded_is_passed_on(
 ) -> None:
     """Whose word it is, how it is known and through whom reach the session."""
     session: Any = Agreed()
-    async with asked(Control(lambda: (session,), TOKEN)) as http:
+    async with asked(Control(lambda: (session,), Access(TOKEN))) as http:
         address = PAUSE.replace("pause", "consent")
         answer = await http.post(address, json=body, headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, session.heard) == (200, [heard])
@@ -97,7 +107,7 @@ async def test_the_word_of_somebody_on_being_recorded_is_passed_on(
 async def test_a_mistyped_id_is_nobodys_word() -> None:
     """It must not count for everybody who is there."""
     session: Any = Agreed()
-    async with asked(Control(lambda: (session,), TOKEN)) as http:
+    async with asked(Control(lambda: (session,), Access(TOKEN))) as http:
         address = PAUSE.replace("pause", "consent")
         answer = await http.post(address, json={"by": "u-cral"}, headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, session.heard) == (409, [])

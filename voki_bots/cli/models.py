@@ -21,9 +21,16 @@ Directory = Annotated[Path, typer.Option(help="Where models are unpacked.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-@app.command("list")
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@app.command("list", epilog=_examples("voki-bots models list", "voki-bots models list --json"))
 def list_models(directory: Directory = Path("models"), as_json: AsJson = False) -> None:
-    """List the models of the catalogue, those of the folder, and what installs the others."""
+    """List the models of the catalogue, those of the folder, and what installs the others.
+
+    A model is used by its name, or by the path of its folder, as the transcriber's `model`.
+    """
     rows = _rows(directory)
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
@@ -38,7 +45,7 @@ def list_models(directory: Directory = Path("models"), as_json: AsJson = False) 
         typer.echo(f"    {row['path'] or row['command']}")
 
 
-@app.command()
+@app.command(epilog=_examples("voki-bots models fetch small-pt-0.3", "voki-bots models fetch whisper-base"))
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in `voki-bots models list`.")],
     directory: Directory = Path("models"),
@@ -77,7 +84,7 @@ def fetch(
         typer.echo(f"SHA-256 of what came, which nothing was compared with: {noted['sha256']}")
 
 
-@app.command()
+@app.command(epilog=_examples("voki-bots models verify", "voki-bots models verify ko-small"))
 def verify(
     names: Annotated[
         list[str] | None,

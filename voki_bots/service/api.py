@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from voki_bots.errors import ConfigurationError
-from voki_bots.service.control import Control
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.webhooks import Webhooks
 from voki_bots.settings import ServiceSettings
@@ -34,7 +33,10 @@ STOP = 2.0
 
 
 def application(
-    service: Service, telemetry: Telemetry, webhooks: Webhooks | None = None, control: Control | None = None
+    service: Service,
+    telemetry: Telemetry,
+    webhooks: Webhooks | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The web application: /livez, /readyz, /metrics, /api/v1/calls, and what else is given."""
     app = FastAPI(title="voki-bots", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
@@ -75,8 +77,8 @@ def application(
             for row in rows
         ]
 
-    if control is not None:
-        app.include_router(control.routes())
+    for router in routers:
+        app.include_router(router)
     if webhooks is not None:
         webhooks.serve(app)
     return app
@@ -96,7 +98,7 @@ async def serve_api(
     service: Service,
     telemetry: Telemetry,
     webhooks: Webhooks | None = None,
-    control: Control | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> AsyncIterator[int]:
     """Serve the application while the ``async with`` lasts.
 
@@ -109,7 +111,7 @@ async def serve_api(
     listener = _bound(settings)
     port = int(listener.getsockname()[1])
     config = uvicorn.Config(
-        application(service, telemetry, webhooks, control),
+        application(service, telemetry, webhooks, routers),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP),

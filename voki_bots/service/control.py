@@ -6,21 +6,16 @@ make a browser send it. Whoever has it says who they are, and that is journalled
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import structlog
-from fastapi import APIRouter, Depends, Header, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from voki_bots.bots.session import CallSession
-
-_log = structlog.get_logger(__name__)
-
-CALL = "/api/v1/calls/{tenant}/{call:path}"
-"""A call's address; its id is opaque, and may hold a slash."""
+from voki_bots.service.access import Access
+from voki_bots.service.delivery import CALL
 
 ACTOR = "api"
 
@@ -71,16 +66,16 @@ class Control:
 
     Args:
         running: Gives the calls that are attended now, one entry for each bot in each.
-        token: What must be shown; None takes no commands.
+        access: Who may give them.
     """
 
-    def __init__(self, running: Callable[[], Sequence[CallSession]], token: str | None) -> None:
+    def __init__(self, running: Callable[[], Sequence[CallSession]], access: Access) -> None:
         self._running = running
-        self._token = None if token is None else token.encode()
+        self._access = access
 
     def routes(self) -> APIRouter:
         """Make the routes."""
-        router = APIRouter(tags=["control"], dependencies=[Depends(self._allowed)])
+        router = APIRouter(tags=["control"], dependencies=[Depends(self._access)])
 
         @router.get("/api/v1/running")
         async def running() -> list[dict[str, Any]]:
@@ -123,17 +118,6 @@ class Control:
             raise HTTPException(404, "no bot attends this call now")
         return found
 
-    def _allowed(self, authorization: str = Header(default="")) -> None:
-        if self._token is None:
-            raise HTTPException(
-                403, "this service takes no commands; set VOKI_CONTROL_TOKEN or service.control_token_file"
-            )
-        scheme, _, given = authorization.partition(" ")
-        right = hmac.compare_digest(given.strip().encode(errors="replace"), self._token)
-        if scheme.lower() != "bearer" or not right:
-            _log.warning("command_refused", why="it does not show the control token")
-            raise HTTPException(401, "the control token is missing or wrong", {"WWW-Authenticate": "Bearer"})
-
 
 def _state(session: CallSession) -> dict[str, Any]:
     now = session.snapshot()
@@ -146,4 +130,9 @@ def _state(session: CallSession) -> dict[str, Any]:
         "paused": now.paused,
         "consented": now.consented,
         "pauses": [asdict(pause) for pause in now.pauses],
+        "participants": [
+            {"name": name, "role": role, "present": present} for name, role, present in now.participants
+        ],
+        "tracks": [{"track": track, "role": role, "level": level} for track, role, level in now.tracks],
+        "detached": dict(now.detached),
     }

@@ -7,9 +7,10 @@ Calls are heard of from queue events, from notifications and from the REST list;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -27,6 +28,10 @@ RETRIES = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 REMEMBERED = 2000
 """Ended calls that are remembered, so that a late event does not start them again."""
+
+
+async def _nobody(_: CallSession) -> None:
+    """Nobody follows."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Dispatch:
         telemetry: Where decisions are counted.
         limit: Calls at most at once.
         full: Says why no call can be kept in an archive now, or None.
+        followed: Hears everything that happens in a session, until its events end.
         clock: Seconds of the event loop.
     """
 
@@ -67,12 +73,14 @@ class Dispatch:
         limit: int,
         clock: Callable[[], float],
         full: Callable[[Path], str | None] = lambda _: None,
+        followed: Callable[[CallSession], Coroutine[Any, Any, None]] = _nobody,
     ) -> None:
         self._crews = crews
         self._group = group
         self._telemetry = telemetry
         self._limit = limit
         self._full = full
+        self._followed = followed
         self._clock = clock
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -158,6 +166,8 @@ class Dispatch:
             metrics=lambda plugin: self._telemetry.of(bot, tenant, plugin),
             measured=self._telemetry.tracks.of(bot, row.call),
         )
+        following = asyncio.create_task(self._followed(session), name=f"delivery of {bot}")
+        await asyncio.sleep(0)  # it listens before anything happens
         try:
             async with session:
                 row.session, row.failures = session, 0
@@ -173,6 +183,8 @@ class Dispatch:
             log.exception("session_failed", why=type(error).__name__)
         finally:
             row.session = None
+            session.bus.close()
+            await following
 
     def _not_joined(self, row: Row, error: Exception) -> None:
         wait = RETRIES[min(row.failures, len(RETRIES) - 1)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,27 @@ from voki_bots.bots.bot import Bot
 from voki_bots.bots.crew import Crew, archive_for, check, entered
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.session import CallSession
+from voki_bots.bots.watch import known_events
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
 from voki_bots.errors import ConfigurationError, VokiError
+from voki_bots.service import console
+from voki_bots.service.access import Access
 from voki_bots.service.api import serve_api
 from voki_bots.service.control import Control
+from voki_bots.service.delivery import Delivery
 from voki_bots.service.dispatch import Dispatch
+from voki_bots.service.outbox import Outbox, Receiver, opened
 from voki_bots.service.space import LOOK, Space
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
 from voki_bots.service.webhooks import Webhooks
-from voki_bots.settings import Settings, control_token, credentials_of, webhook_secret
+from voki_bots.settings import Settings, control_token, credentials_of, delivery_secret, webhook_secret
+from voki_bots.signalling.posting import Poster
 
 _log = structlog.get_logger(__name__)
+
+OUTBOX = ".webhooks.sqlite"
+"""The file in the archive's folder that keeps the webhooks which are to be sent."""
 
 OBSERVE = 5.0
 """Seconds that a plugin may take over one event of a department or user."""
@@ -65,9 +75,23 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         service = Service(settings, telemetry)
         secret = webhook_secret(settings)
         webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
-        control = Control(service.running, control_token(settings.voki, settings.service))
-        api = serve_api(settings.service, service, telemetry, webhooks, control)
+        token = control_token(settings.voki, settings.service)
+        if settings.service.console and token is None:
+            raise ConfigurationError(
+                "service.console: the console needs a control token; set VOKI_CONTROL_TOKEN or "
+                "service.control_token_file",
+                path="service.console",
+            )
+        access = Access(token)
+        outbox = await stack.enter_async_context(_outbox(settings, telemetry))
+        clock = asyncio.get_running_loop().time
+        service.delivery = delivery = Delivery(access, clock=clock, told=outbox.put)
+        routers = [Control(service.running, access).routes(), delivery.routes()]
+        if settings.service.console:
+            routers.append(console.routes())
+        api = serve_api(settings.service, service, telemetry, webhooks, routers)
         await stack.enter_async_context(api)
+        stack.callback(delivery.stop)
         accounts = await stack.enter_async_context(Accounts())
         account = await accounts.account(credentials_of(settings.voki))
         crews = [
@@ -84,6 +108,35 @@ def _archive(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> Pa
     return archive
 
 
+@asynccontextmanager
+async def _outbox(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Outbox]:
+    """What tells others of calls; where nobody is told it does nothing, and makes no file."""
+    receivers = _receivers(settings)
+    kept = split_template(settings.archive.directory)[0] / OUTBOX if receivers else Path(":memory:")
+    async with Poster() as poster:
+        more = {
+            "post": poster.post,
+            "wall": time.time,
+            "counted": telemetry.delivered,
+            "rng": random.Random(),  # noqa: S311 - jitter, not a secret
+        }
+        async with opened(kept, receivers, **more) as outbox:
+            yield outbox
+
+
+def _receivers(settings: Settings) -> list[Receiver]:
+    known = {each.__name__ for each in known_events()}
+    made = []
+    for number, each in enumerate(settings.service.deliver):
+        if unknown := sorted(set(each.events) - known):
+            path = f"service.deliver.{number}.events"
+            raise ConfigurationError(
+                f"{path}: there is no event {unknown[0]!r}; there are {', '.join(sorted(known))}", path=path
+            )
+        made.append(Receiver(each.url, frozenset(each.events), delivery_secret(settings, number)))
+    return made
+
+
 class Service:
     """What the service is doing; the API asks it."""
 
@@ -94,6 +147,7 @@ class Service:
         self._crews: Sequence[Crew] = ()
         self.dispatch: Dispatch | None = None
         self.beat = 0.0
+        self.delivery: Delivery | None = None
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._look = asyncio.Event()
 
@@ -130,6 +184,7 @@ class Service:
                 limit=self.settings.service.max_calls,
                 clock=loop.time,
                 full=space.refusal,
+                **({} if self.delivery is None else {"followed": self.delivery.follow}),
             )
             topics = Topics(
                 account, group, told=self._told, missed=self._look.set, presence=self.settings.voki.presence

@@ -109,12 +109,19 @@ class Telemetry:
             ["directory"],
             registry=self.registry,
         )
+        self.deliveries = Counter(
+            "voki_bots_deliveries", "Webhooks that we send", ["outcome"], registry=self.registry
+        )
         self.webhooks = Counter(
             "voki_bots_webhooks", "Webhooks of Voki's", ["outcome"], registry=self.registry
         )
         self.tracks = TrackGauges(self.registry)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
+
+    def delivered(self, outcome: str) -> None:
+        """Count a webhook of ours: ``sent``, ``retried`` or ``dead``."""
+        self.deliveries.labels(outcome).inc()
 
     def webhook(self, outcome: str) -> None:
         """Count a webhook: ``taken``, ``repeated`` or ``refused``."""

@@ -102,7 +102,7 @@ async def test_what_a_full_disk_left_is_finished_when_there_is_room(tmp_path: Pa
 @pytest.mark.parametrize("entered", [True, False])
 async def test_a_recorder_that_makes_nothing_starts_no_process(tmp_path: Path, entered: bool) -> None:
     """Without anything to make, or without a service around it, tracks are all there is."""
-    nothing = RecorderSettings(stereo=False, mix=False, participants=False, picture=False)
+    nothing = RecorderSettings(stereo=False, mix=False, participants=False, picture=False, captions=False)
     recorder, call = Recorder(nothing if entered else SETTINGS), Recorded(tmp_path)
     if entered:
         async with recorder:

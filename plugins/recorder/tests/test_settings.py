@@ -66,7 +66,7 @@ def test_sides_can_have_several_roles() -> None:
 
 def test_everything_can_be_switched_off() -> None:
     """Then nothing is made, and tracks are all there is."""
-    nothing = RecorderSettings(stereo=False, mix=False, participants=False, picture=False)
+    nothing = RecorderSettings(stereo=False, mix=False, participants=False, picture=False, captions=False)
     assert not nothing.finish.anything
 
 

@@ -30,6 +30,15 @@ FORMATS = {
 }
 
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(
+    "transcribe",
+    epilog="\b\nExamples:\n"
+    "  voki-bots transcribe call.opus --language pt --format vtt\n"
+    "  voki-bots transcribe recordings/acme/5f3c --model models/vosk-model-pt-large --compare",
+)
 def transcribe(
     recording: Annotated[
         Path, typer.Argument(metavar="FILE", help="A file of audio, or the folder of a recorded call.")
@@ -64,9 +73,6 @@ def transcribe(
 
     It is recognised by the same path as a live call. With a larger model than the live one it is a second
     pass, and --compare says what that changes.
-
-    Examples: voki-bots transcribe call.opus --language pt --format vtt,
-    voki-bots transcribe recordings/acme/5f3c --model models/vosk-model-pt-large --compare
     """
     if format_ not in FORMATS:
         raise ConfigurationError(

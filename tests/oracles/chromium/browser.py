@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import fcntl
 import itertools
 import json
@@ -72,6 +73,22 @@ class Page:
             assert time.monotonic() < deadline, f"{what} did not happen within {timeout:g} s; {state}"
             await asyncio.sleep(0.1)
         return state
+
+    async def true(self, expression: str, timeout: float = 20.0) -> None:
+        """Wait until an expression of the page is true."""
+        deadline = time.monotonic() + timeout
+        while not await self.run(f"Boolean({expression})"):
+            assert time.monotonic() < deadline, f"{expression} did not become true within {timeout:g} s"
+            await asyncio.sleep(0.05)
+
+    async def seen(self, *, width: int, height: int, dark: bool = False) -> bytes:
+        """Take a picture of the page, PNG, as on a screen of this size."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        await self._browser.command("Emulation.setDeviceMetricsOverride", metrics, self._session)
+        await self._browser.command("Emulation.setEmulatedMedia", {"features": scheme}, self._session)
+        found = await self._browser.command("Page.captureScreenshot", {"format": "png"}, self._session)
+        return base64.b64decode(found["data"])
 
     async def kill(self) -> None:
         """End the tab's process, as a crash does: the page can say nothing any more."""
@@ -147,8 +164,8 @@ class Browser:
                 self._more.clear()
                 await self._more.wait()
 
-    async def open(self, url: str) -> Page:
-        """Open a page in a new tab."""
+    async def open(self, url: str, ready: str = "typeof state === 'function'") -> Page:
+        """Open a page in a new tab, and wait until an expression of it is true."""
         made = await self.command("Target.createTarget", {"url": "about:blank"})
         attached = await self.command(
             "Target.attachToTarget", {"targetId": made["targetId"], "flatten": True}
@@ -160,7 +177,7 @@ class Browser:
         await self.command("Page.navigate", {"url": url}, session)
         page = Page(self, session)
         async with asyncio.timeout(ANSWER):
-            while not await page.run("typeof state === 'function'"):
+            while not await page.run(ready):
                 await asyncio.sleep(0.05)
         return page
 

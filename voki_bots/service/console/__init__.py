@@ -1,0 +1,60 @@
+"""The console: pages that show what the API tells. Nothing is built, and nothing comes from elsewhere.
+
+The pages hold no facts of calls: their script asks the API for them, with the token that its reader gives.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from fastapi import APIRouter, HTTPException, Response
+
+TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+
+ASSETS = ("console.js", "words.js", "console.css")
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""What a browser is told about every page: it may load and ask nothing but us, and nobody may frame it."""
+
+
+def routes() -> APIRouter:
+    """Make the routes of the pages."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def calls() -> Response:
+        """The calls now."""
+        return _served("page.html")
+
+    @router.get("/calls/{tenant}/{call:path}")
+    async def call(tenant: str, call: str) -> Response:
+        """One call; which one is the script's business."""
+        return _served("page.html")
+
+    @router.get("/console/{name}")
+    async def asset(name: str) -> Response:
+        """What the pages are made of."""
+        if name not in ASSETS:
+            raise HTTPException(404, "there is no such file")
+        return _served(name)
+
+    return router
+
+
+def _served(name: str) -> Response:
+    return Response(_content(name), media_type=TYPES[name.rpartition(".")[2]], headers=HEADERS)
+
+
+@cache
+def _content(name: str) -> bytes:
+    return (files(__package__) / name).read_bytes()
