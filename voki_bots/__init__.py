@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         PluginSettings,
     )
     from voki_bots.bots.rule import Login, Rule
-    from voki_bots.bots.watch import Watch
+    from voki_bots.bots.watch import Watch, WatchFired
     from voki_bots.calls import (
         AnswerReceived,
         AppointmentReminded,
@@ -131,7 +131,7 @@ _HOMES = {
         "PluginSettings",
     ),
     "voki_bots.bots.rule": ("Login", "Rule"),
-    "voki_bots.bots.watch": ("Watch",),
+    "voki_bots.bots.watch": ("Watch", "WatchFired"),
     "voki_bots.calls": (
         "AnswerReceived",
         "AppointmentReminded",
@@ -317,6 +317,7 @@ __all__ = [
     "VideoPacket",
     "VokiError",
     "Watch",
+    "WatchFired",
     "Word",
     "caption_files",
     "check_recipients",

@@ -144,7 +144,7 @@ class Bot:
                 found.append(f"{path or self.name}: plugin {one.name!r} is listed twice")
             taken.add(one.name)
         found += self._unmet(taken, path)
-        found += self._blind(path)
+        found += self._blind(taken, path)
         if found:
             raise ConfigurationError("\n".join(found), path=path or self.name)
         if self._on:
@@ -171,11 +171,17 @@ class Bot:
             return [f"{path or self.name}: {', '.join(deaf)} needs a transcriber among the plugins"]
         return []
 
-    def _blind(self, path: str) -> list[str]:
+    def _blind(self, names: set[str], path: str) -> list[str]:
         """A watch for what can never happen."""
         where = f"{path or self.name}.watch"
-        actors = [watch.actor for watch in self.watch]
+        actors = [watch.actor for watch in self.watch if watch.pauses]
         found = [f"{where}.{i}: {problem}" for i, one in enumerate(self.watch) for problem in one.problems()]
+        deaf = [i for i, one in enumerate(self.watch) if one.listens and one.on == UtteranceHeard.__name__]
+        if deaf and "transcriber" not in names:
+            found += [
+                f"{where}.{i}: words are heard by a transcriber alone; list one among the plugins"
+                for i in deaf
+            ]
         twice = sorted({actor for actor in actors if actors.count(actor) > 1})
         return found + [f"{where}: {actor} is there twice; give each a name" for actor in twice]
 
@@ -232,7 +238,8 @@ class Bot:
 
         def matches(seen: UtteranceHeard) -> bool:
             said = contains is None or contains.casefold() in seen.text.casefold()
-            return seen.final and said and (role is None or seen.role == Role(role))
+            # One without text only takes back what was shown.
+            return seen.final and bool(seen.text) and said and (role is None or seen.role == Role(role))
 
         return self._add(UtteranceHeard, matches, lambda seen: seen)
 
