@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from voki_bots.archive.options import FinishOptions
     from voki_bots.archive.pool import FinishPool
+    from voki_bots.archive.redaction import Found, Redactor
     from voki_bots.archive.retention import Archive
     from voki_bots.archive.transcript import caption_files, read_transcript, transcript_line
     from voki_bots.archive.upload import StorageTarget
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "voki_bots.archive.options": ("FinishOptions",),
     "voki_bots.archive.pool": ("FinishPool",),
+    "voki_bots.archive.redaction": ("Found", "Redactor"),
     "voki_bots.archive.retention": ("Archive",),
     "voki_bots.archive.transcript": ("caption_files", "read_transcript", "transcript_line"),
     "voki_bots.archive.upload": ("StorageTarget",),
@@ -247,6 +249,7 @@ __all__ = [
     "Filter",
     "FinishOptions",
     "FinishPool",
+    "Found",
     "FrameAssembler",
     "FrameSink",
     "GapCause",
@@ -290,6 +293,7 @@ __all__ = [
     "RecordedVoice",
     "RecordingPaused",
     "RecordingResumed",
+    "Redactor",
     "ReplyTimeoutError",
     "Role",
     "Rule",

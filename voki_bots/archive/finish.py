@@ -22,11 +22,12 @@ from typing import Any
 from voki_bots.archive.composite import COMPOSITE, THUMBNAIL
 from voki_bots.archive.journal import Journal, Line, read_journal
 from voki_bots.archive.layout import JOURNAL, make_directory, writing
+from voki_bots.archive.masking import Spans, mask_tracks
 from voki_bots.archive.options import FORMATS, FinishOptions
 from voki_bots.archive.recover import track_path
 from voki_bots.archive.seal import seal, seal_with
 from voki_bots.archive.sidecar import fold
-from voki_bots.archive.transcript import CAPTIONS
+from voki_bots.archive.transcript import CAPTIONS, read_transcript
 from voki_bots.errors import ConfigurationError, FileWriteError
 from voki_bots.media.encrypted import ENDING, Keys, decrypted
 
@@ -87,7 +88,12 @@ def finish(
             )
         from voki_bots.archive.render import render
 
-        made = render(directory, sidecar, lines, chosen, aside, progress, keys=keys, recipients=recipients)
+        masks = _redacted(directory, keys)
+        if masks and not (chosen.keep_original and recipients_of(sidecar)):
+            lines = _redact(directory, sidecar, masks, aside, keys)
+        made = render(
+            directory, sidecar, lines, chosen, aside, progress, keys=keys, recipients=recipients, masks=masks
+        )
         return _take_over(directory, aside, lines[-1], chosen, made, wall)
 
 
@@ -175,6 +181,45 @@ def _sealed(directory: Path, patience: float) -> None:
             time.sleep(_AGAIN)
         else:
             return
+
+
+def _redacted(directory: Path, keys: Keys | None) -> Spans:
+    """What must not be heard, as far as the transcript can be read."""
+    try:
+        found = read_transcript(directory, keys)
+    except ValueError:  # it is for others; so is what it says of redactions
+        return {}
+    except OSError as error:
+        raise FileWriteError(
+            f"{directory}: the transcript cannot be read: {error.strerror}", path=str(directory)
+        ) from error
+    return {} if found is None else found.redacted
+
+
+def _redact(
+    directory: Path, sidecar: Mapping[str, Any], masks: Spans, aside: Path, keys: Keys | None
+) -> list[Line]:
+    """Take out of the tracks what must not be kept; give the journal, which says so, and is sealed again.
+
+    A crash before the journal says so leaves it to be done again, which changes nothing more.
+    """
+    lines = read_journal(directory / JOURNAL)
+    done = {str(line.get("track")): line.get("spans") for line in lines if line["type"] == "track_redacted"}
+    left = {track: spans for track, spans in masks.items() if done.get(track) != [list(s) for s in spans]}
+    if not left:
+        return lines
+    replaced = list(
+        mask_tracks(directory, sidecar["tracks"], left, aside, keys=keys, recipients=recipients_of(sidecar))
+    )
+    at = float(sidecar["duration"])
+    journal = Journal(directory / JOURNAL, clock=lambda: at, wall=lambda: datetime.now(UTC))
+    try:
+        for track, spans in replaced:
+            journal.append_at(at, "track_redacted", track=str(track["id"]), spans=[list(s) for s in spans])
+        seal_with(journal, directory)
+    finally:
+        journal.close()
+    return read_journal(directory / JOURNAL)
 
 
 def _take_over(

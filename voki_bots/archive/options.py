@@ -31,6 +31,7 @@ class FinishOptions:
         picture: Whether a picture of who was loud when is drawn.
         composite: Whether a film of all cameras with the mix is made, where there are any.
         captions: Whether captions and text are made, where there is a transcript.
+        keep_original: Whether tracks keep what was redacted in the transcript; only where they are encrypted.
         format: One of `FORMATS`.
         rate: One of `RATES`.
     """
@@ -41,6 +42,7 @@ class FinishOptions:
     picture: bool = True
     composite: bool = True
     captions: bool = True
+    keep_original: bool = False
     format: str = "opus"
     rate: int = 48_000
 

@@ -13,6 +13,7 @@ import numpy as np
 from voki_bots.archive.composite import COMPOSITE, THUMBNAIL, compose, films, thumbnail_of
 from voki_bots.archive.journal import Line
 from voki_bots.archive.layout import make_directory
+from voki_bots.archive.masking import Spans, masked
 from voki_bots.archive.options import FinishOptions
 from voki_bots.archive.picture import Levels, Row, draw
 from voki_bots.archive.recover import track_path
@@ -31,6 +32,8 @@ PACKET_SECONDS = 0.020
 """A file may hold this much less or more than the journal says: a packet."""
 
 _READ_BEFORE = 1.0
+
+_NOTHING: Spans = {}
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ def render(
     *,
     keys: Keys | None = None,
     recipients: Sequence[str] = (),
+    masks: Spans = _NOTHING,
 ) -> dict[str, Any]:
     """Make everything that `options` ask for.
 
@@ -115,6 +119,7 @@ def render(
         progress: Told the share that is done.
         keys: What decrypts the tracks, if they are encrypted.
         recipients: For whom what is made is encrypted; nobody leaves it readable.
+        masks: Spans of tracks of which nothing is to be heard.
 
     Returns:
         ``outputs`` (path, kind, tracks on each channel, samples that were clipped), ``left_out`` (tracks
@@ -124,7 +129,7 @@ def render(
     Raises:
         FileWriteError: If the disk does not take it.
     """
-    voices = voices_of(directory, sidecar, clock_points(lines), options.rate, keys=keys)
+    voices = voices_of(directory, sidecar, clock_points(lines), options.rate, keys=keys, masks=masks)
     duration = _duration(sidecar)
     total = to_samples(duration, options.rate)
     with ExitStack() as stack:
@@ -147,7 +152,7 @@ def render(
             file.write(draw(rows, duration, title).encode())
         made_files.append({"path": name, "kind": "picture", "channels": [], "clipped": 0})
     if options.composite and total:
-        made_files += _film(directory, sidecar, lines, options, into, progress, keys, recipients)
+        made_files += _film(directory, sidecar, lines, options, into, progress, keys, recipients, masks)
     if options.captions:
         made_files += _captions(directory, sidecar, into, keys, recipients)
     return {
@@ -165,6 +170,7 @@ def voices_of(
     *,
     since: float = 0.0,
     keys: Keys | None = None,
+    masks: Spans = _NOTHING,
 ) -> list[Voice]:
     """Group the audio tracks of a call by whose they are, in order of their beginnings.
 
@@ -175,6 +181,7 @@ def voices_of(
         rate: Samples per second to decode at.
         since: Seconds of call time before which nothing will be asked for.
         keys: What decrypts the tracks, if they are encrypted.
+        masks: Spans of tracks of which nothing is to be heard.
     """
     people = {str(each["id"]): each for each in sidecar["participants"]}
     found: dict[str, Voice] = {}
@@ -191,6 +198,8 @@ def voices_of(
             found[key] = Voice(role, numbers[role], track["participant"], name)
         found[key].tracks.append(track)
         packets = _packets(directory, track, since, keys)
+        if hidden := masks.get(str(track["id"])):
+            packets = masked(packets, float(track["file_start"] or 0.0), hidden)
         start = float(track["file_start"] or 0.0)
         found[key].audio.append(TrackAudio(packets, start, rate, Bend(points.get(track["id"], ()))))
     return list(found.values())
@@ -255,12 +264,14 @@ def _film(
     progress: Any,
     keys: Keys | None,
     recipients: Sequence[str],
+    masks: Spans,
 ) -> list[dict[str, Any]]:
     """Make the film of a call and a small picture of it; nothing where there are no pictures."""
     if not (found := films(directory, sidecar, keys)):
         return []
     roles = options.mix or tuple(str(role) for role in Role)
-    voices = _of(voices_of(directory, sidecar, clock_points(lines), SAMPLE_RATE, keys=keys), roles)
+    points = clock_points(lines)
+    voices = _of(voices_of(directory, sidecar, points, SAMPLE_RATE, keys=keys, masks=masks), roles)
 
     def heard(begin: int, end: int) -> Pcm | None:
         parts = [made for voice in voices if (made := voice.read(begin, end)) is not None]

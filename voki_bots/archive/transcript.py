@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from voki_bots.archive.redaction import Found
 from voki_bots.calls import Participant, Role, Track, UtteranceHeard, Word
 from voki_bots.media.encrypted import ENDING, Keys, decrypted
 
@@ -53,15 +54,23 @@ class Transcript:
         facts: Of its first line: engine, model, language.
         utterances: Final ones, by their beginning.
         unheard: What was not recognised.
+        redacted: What was kept back: (start, end) in seconds of call time, by track.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     utterances: list[UtteranceHeard] = field(default_factory=list)
     unheard: list[Unheard] = field(default_factory=list)
+    redacted: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 
-def transcript_line(heard: UtteranceHeard) -> dict[str, Any]:
-    """Make a line of a final utterance."""
+def transcript_line(heard: UtteranceHeard, redacted: Sequence[Found] = ()) -> dict[str, Any]:
+    """Make a line of a final utterance.
+
+    Args:
+        heard: The utterance, as it may be kept.
+        redacted: What was kept back of it; its spans are masked in the recording.
+    """
+    kept_back = [[each.kind, round(each.start, 3), round(each.end, 3)] for each in redacted]
     return {
         "type": "utterance",
         "id": heard.id,
@@ -75,6 +84,7 @@ def transcript_line(heard: UtteranceHeard) -> dict[str, Any]:
         "language": heard.language,
         "words": [[w.text, round(w.start, 3), round(w.end, 3), w.confidence] for w in heard.words],
         "late": heard.late,
+        **({"redacted": kept_back} if kept_back else {}),
     }
 
 
@@ -177,6 +187,8 @@ def _take(found: Transcript, line: Mapping[str, Any]) -> None:
         case "utterance":
             if (heard := _utterance(line)) is not None:
                 found.utterances.append(heard)
+                for span in _redacted(line.get("redacted")):
+                    found.redacted.setdefault(str(line.get("track")), []).append(span)
         case "gap":
             start, end = _seconds(line.get("start")), _seconds(line.get("end"))
             if start is not None and end is not None:
@@ -212,6 +224,14 @@ def _words(said: Iterable[Any]) -> Iterator[Word]:
         start, end = _seconds(each[1]), _seconds(each[2])
         if start is not None and end is not None:
             yield Word(each[0], start, max(start, end), _seconds(each[3]))
+
+
+def _redacted(said: object) -> Iterator[tuple[float, float]]:
+    for each in said if isinstance(said, list) else ():
+        if isinstance(each, list) and len(each) == 3:
+            start, end = _seconds(each[1]), _seconds(each[2])
+            if start is not None and end is not None:
+                yield start, max(start, end)
 
 
 def _track(said: object) -> Track | None:

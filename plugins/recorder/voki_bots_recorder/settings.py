@@ -33,6 +33,7 @@ class RecorderSettings(PluginSettings):
         video: Whether pictures are recorded too, as they come.
         composite: Whether a film of all pictures with the mix is made at the end.
         captions: Whether captions and text are made, where a transcriber kept a transcript.
+        keep_original: Whether tracks keep what a transcriber redacts; only with recipients.
         recipients: Public keys of age for whom all files are encrypted; without any they are readable.
         upload: Where calls are copied to when they are finished; all of them get every call.
         delete_after_upload: Whether the local copy goes once all of them have it, read back and compared.
@@ -54,6 +55,7 @@ class RecorderSettings(PluginSettings):
     video: bool = False
     composite: bool = True
     captions: bool = True
+    keep_original: bool = False
     recipients: tuple[str, ...] = ()
     upload: tuple[StorageTarget, ...] = ()
     delete_after_upload: bool = False
@@ -96,6 +98,8 @@ class RecorderSettings(PluginSettings):
             raise ValueError("; ".join(found))
         if self.recipients and self.format == "wav":
             raise ValueError("format: a WAV file cannot be encrypted; take opus or flac")
+        if self.keep_original and not self.recipients:
+            raise ValueError("keep_original: what must not be kept is kept encrypted alone; set recipients")
         return self
 
     @field_validator("name")
@@ -125,6 +129,7 @@ class RecorderSettings(PluginSettings):
             picture=self.picture,
             composite=self.video and self.composite,
             captions=self.captions,
+            keep_original=self.keep_original,
             format=self.format,
             rate=self.rate,
         )

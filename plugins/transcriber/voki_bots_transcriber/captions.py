@@ -8,7 +8,17 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from voki_bots import Attribution, AudioFrame, Metrics, PluginEvent, Track, UtteranceHeard, Word
+from voki_bots import (
+    Attribution,
+    AudioFrame,
+    Found,
+    Metrics,
+    PluginEvent,
+    Redactor,
+    Track,
+    UtteranceHeard,
+    Word,
+)
 from voki_bots_transcriber.gate import Feed, SpeechGate, Step
 from voki_bots_transcriber.places import Places
 from voki_bots_transcriber.recognition import Recognition
@@ -46,8 +56,8 @@ class Keeps(Protocol):
     def next_id(self) -> str:
         """Name the next utterance."""
 
-    def utterance(self, heard: UtteranceHeard) -> None:
-        """Keep a final utterance."""
+    def utterance(self, heard: UtteranceHeard, redacted: Sequence[Found]) -> None:
+        """Keep a final utterance, and where something of it was kept back."""
 
     def gap(self, track: Track, start: float, end: float, cause: str) -> None:
         """Keep that something was not recognised."""
@@ -65,6 +75,7 @@ class Captions:
         language: In which it is.
         partials: Whether utterances are published before they are over.
         hangover: Seconds of silence that end an utterance.
+        redactor: Keeps back what must not be kept.
     """
 
     pace = 0.05
@@ -78,7 +89,9 @@ class Captions:
         language: str,
         partials: bool,
         hangover: float,
+        redactor: Redactor | None = None,
     ) -> None:
+        self.redactor = redactor
         self.call = call
         self.recognition = recognition
         self.transcript = transcript
@@ -263,7 +276,8 @@ class Voice:
             late=late,
         )
         self._rev += 1
+        heard, kept_back = captions.redactor.line(heard) if captions.redactor else (heard, [])
         if final and text:
-            captions.transcript.utterance(heard)
+            captions.transcript.utterance(heard, kept_back)
             captions.call.metrics.count("utterances")
         captions.call.publish(heard)

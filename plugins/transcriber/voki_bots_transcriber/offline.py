@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from voki_bots import Attribution, AudioFrame, PluginEvent, RecordedVoice, Track, UtteranceHeard
+from voki_bots import Attribution, AudioFrame, Found, PluginEvent, RecordedVoice, Track, UtteranceHeard
 from voki_bots_transcriber.captions import Captions
 from voki_bots_transcriber.recognition import Recognition
 
@@ -46,7 +46,7 @@ class _Recording:
     def next_id(self) -> str:
         return f"u{len(self.said) + 1}"
 
-    def utterance(self, heard: UtteranceHeard) -> None:
+    def utterance(self, heard: UtteranceHeard, redacted: Sequence[Found]) -> None:
         # Nobody waits for it, so nothing of it is late.
         self.said.append(replace(heard, id=self.next_id(), late=False, track=None))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,7 @@ class TranscriberSettings(PluginSettings):
         warm: How many recognisers have heard speech before they are needed.
         memory: Bytes of audio that may wait in memory for their recognition.
         spool: Bytes that may wait on disk beyond that, encrypted with a key that is only in memory.
+        redact: What is kept back, in the transcript and in the recording: card, cpf, cnpj, phone, email.
         recipients: Public keys of age for whom transcripts are encrypted; with none they are readable.
     """
 
@@ -44,6 +45,7 @@ class TranscriberSettings(PluginSettings):
     warm: int = Field(default=2, ge=0, le=64)
     memory: int = Field(default=64 << 20, ge=1 << 20)
     spool: int = Field(default=256 << 20, ge=0)
+    redact: tuple[Literal["card", "cpf", "cnpj", "phone", "email"], ...] = ()
     recipients: tuple[str, ...] = ()
 
     @field_validator("vocabulary")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
-from voki_bots import Attendance, ConfigurationError, Listening, Plugin, SpeechModel, find_model
+from voki_bots import Attendance, ConfigurationError, Listening, Plugin, Redactor, SpeechModel, find_model
 from voki_bots_transcriber.captions import Captions
 from voki_bots_transcriber.recognition import Plan, Recognition
 from voki_bots_transcriber.settings import TranscriberSettings
@@ -92,6 +92,7 @@ class Transcriber(Plugin[TranscriberSettings]):
             language=spoken,
             partials=self.settings.partials,
             hangover=self.settings.hangover,
+            redactor=Redactor(self.settings.redact, spoken) if self.settings.redact else None,
         )
         call.journal("transcribing", **facts)
         call.start_soon(captions.look())

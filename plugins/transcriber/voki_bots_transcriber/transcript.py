@@ -13,6 +13,7 @@ from typing import Any
 from voki_bots import (
     Attendance,
     FileWriteError,
+    Found,
     Track,
     UtteranceHeard,
     caption_files,
@@ -63,9 +64,9 @@ class Transcript:
         """Name the next utterance; no other in this call has the name."""
         return f"u{next(self._numbers)}"
 
-    def utterance(self, heard: UtteranceHeard) -> None:
+    def utterance(self, heard: UtteranceHeard, redacted: Sequence[Found] = ()) -> None:
         """Append what was said."""
-        self._append(transcript_line(heard))
+        self._append(transcript_line(heard, redacted))
 
     def gap(self, track: Track, start: float, end: float, cause: str) -> None:
         """Append that something was said and not recognised."""
