@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from voki_bots.archive.attach import attach, wait_until_sealed
     from voki_bots.archive.options import FinishOptions
     from voki_bots.archive.pool import FinishPool
     from voki_bots.archive.redaction import Found, Redactor
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from voki_bots.speech_models import SpeechModel, find_model
 
 _HOMES = {
+    "voki_bots.archive.attach": ("attach", "wait_until_sealed"),
     "voki_bots.archive.options": ("FinishOptions",),
     "voki_bots.archive.pool": ("FinishPool",),
     "voki_bots.archive.redaction": ("Found", "Redactor"),
@@ -323,6 +325,7 @@ __all__ = [
     "Watch",
     "WatchFired",
     "Word",
+    "attach",
     "caption_files",
     "check_recipients",
     "find_model",
@@ -330,6 +333,7 @@ __all__ = [
     "read_transcript",
     "recorded_voices",
     "transcript_line",
+    "wait_until_sealed",
 ]
 
 

@@ -71,8 +71,8 @@ def finish(
         FileWriteError: If somebody still writes to the folder, or the disk does not let us.
         ConfigurationError: If the call is encrypted, and the keys that can read it are not given.
     """
-    with _aside(directory) as aside:
-        _sealed(directory, patience)
+    with aside_of(directory) as aside:
+        sealed(directory, patience)
         lines = read_journal(directory / JOURNAL)
         sidecar = fold(lines)
         chosen = options or _planned(sidecar)
@@ -140,18 +140,20 @@ def _planned(sidecar: dict[str, Any]) -> FinishOptions:
 
 
 @contextlib.contextmanager
-def _aside(directory: Path) -> Iterator[Path]:
-    """An empty folder beside the call's, for us alone; whatever is in it afterwards is removed."""
+def aside_of(directory: Path, patience: float = 0.0) -> Iterator[Path]:
+    """An empty folder beside the call's, for us alone; whatever is in it afterwards is removed.
+
+    Args:
+        directory: The folder of the call.
+        patience: Seconds to wait for somebody else who has it.
+
+    Raises:
+        FileWriteError: If somebody has it, or the disk does not let us.
+    """
     directory = directory.absolute()
     aside = directory.with_name(f".{directory.name}.finishing")
-    make_directory(aside)
-    with writing(aside):
-        descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _locked(aside, directory, patience)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FileWriteError(f"{directory} is being finished already", path=str(directory)) from error
         try:
             _empty(aside)
             yield aside
@@ -159,6 +161,36 @@ def _aside(directory: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def _locked(aside: Path, directory: Path, patience: float) -> int:
+    while True:
+        make_directory(aside)
+        with writing(aside):
+            descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock(descriptor, directory, patience)
+            with contextlib.suppress(FileNotFoundError):
+                if aside.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever had it before has removed it: this is the lock of nothing
+
+
+def _lock(descriptor: int, directory: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                why = f"{directory} is being finished already"
+                raise FileWriteError(why, path=str(directory)) from error
+            time.sleep(_AGAIN)
+        else:
+            return
 
 
 def _empty(folder: Path) -> None:
@@ -170,7 +202,8 @@ def _empty(folder: Path) -> None:
                 each.unlink()
 
 
-def _sealed(directory: Path, patience: float) -> None:
+def sealed(directory: Path, patience: float) -> None:
+    """Seal a folder as soon as nobody writes to it any more; FileWriteError if that takes too long."""
     deadline = time.monotonic() + patience
     while True:
         try:

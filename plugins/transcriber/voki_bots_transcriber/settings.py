@@ -28,6 +28,7 @@ class TranscriberSettings(PluginSettings):
         warm: How many recognisers have heard speech before they are needed.
         memory: Bytes of audio that may wait in memory for their recognition.
         spool: Bytes that may wait on disk beyond that, encrypted with a key that is only in memory.
+        second_pass: A larger model that recognises calls once more when they are over; none if empty.
         redact: What is kept back, in the transcript and in the recording: card, cpf, cnpj, phone, email.
         recipients: Public keys of age for whom transcripts are encrypted; with none they are readable.
     """
@@ -45,6 +46,7 @@ class TranscriberSettings(PluginSettings):
     warm: int = Field(default=2, ge=0, le=64)
     memory: int = Field(default=64 << 20, ge=1 << 20)
     spool: int = Field(default=256 << 20, ge=0)
+    second_pass: str = ""
     redact: tuple[Literal["card", "cpf", "cnpj", "phone", "email"], ...] = ()
     recipients: tuple[str, ...] = ()
 

@@ -68,10 +68,10 @@ class Transcript:
         """Append what was said."""
         self._append(transcript_line(heard, redacted))
 
-    def gap(self, track: Track, start: float, end: float, cause: str) -> None:
+    def gap(self, track: Track | None, start: float, end: float, cause: str) -> None:
         """Append that something was said and not recognised."""
         span = {"start": round(start, 3), "end": round(end, 3)}
-        self._append({"type": "gap", "track": str(track), **span, "cause": cause})
+        self._append({"type": "gap", "track": track and str(track), **span, "cause": cause})
 
     def close(self) -> None:
         """Make it durable, and of a readable one what people read; returns when that is done."""
