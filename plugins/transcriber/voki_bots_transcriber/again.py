@@ -46,12 +46,10 @@ class SecondPass:
         self._redact = redact
         self._threads = threads
         self._waiting: asyncio.Queue[tuple[Path, Log]] = asyncio.Queue()
-        self._left: set[Path] = set()
         self._working = asyncio.create_task(self._work(), name="second pass")
 
     def soon(self, directory: Path, log: Log) -> None:
         """Take a call, once it is sealed."""
-        self._left.add(directory)
         self._waiting.put_nowait((directory, log))
 
     async def close(self) -> None:
@@ -77,7 +75,6 @@ class SecondPass:
             else:
                 log.info("second_pass_made", directory=str(directory), same=round(same, 4))
             finally:
-                self._left.discard(directory)
                 self._waiting.task_done()
 
     async def _pass(self, directory: Path) -> float:
