@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from voki_bots_transcriber.wire import Kind, Message, Reader
 
 RECYCLE = 180 * RATE
 """Samples after which a recogniser is made anew: its caches grow without end."""
+
+WARMING = RATE // 5 * 2
+"""Bytes of speech that a cold recogniser is fed at once: 0.2 s."""
 
 PIECE = 1 << 18
 
@@ -79,7 +83,9 @@ class Recognition:
         self._wire = wire
         self._sending = threading.Lock()
         self._lock = threading.Lock()
-        self._ready: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Stream | Callable[[], None] | None] = queue.SimpleQueue()
+        self._speech = b""
+        self._warmed = 0
         self._streams: dict[int, Stream] = {}
         self._recognisers: Recognisers | None = None
         self._threads = 1
@@ -120,24 +126,28 @@ class Recognition:
             )
             unknown = engine.unknown(phrases)
             self._recognisers = Recognisers(engine, wanted["keep"])
-            if not unknown:
-                self._warm(wanted["warm"])
         except Exception as error:  # noqa: BLE001 - an engine may raise anything
             self._tell(Message(Kind.FAILED, body=f"{type(error).__name__}: {error}".encode()))
             return False
         self._tell(Message(Kind.READY, body=json.dumps({"unknown": unknown}).encode()))
+        if not unknown and wanted["warm"]:
+            self._speech = _speech()
+            for _ in range(wanted["warm"]):
+                self._ready.put(lambda: self._warm(engine.recogniser(), 0))
         return True
 
-    def _warm(self, count: int) -> None:
-        """Let some recognisers hear speech before anybody speaks."""
+    def _warm(self, recogniser: Recogniser, at: int) -> None:
+        """Let a recogniser hear a piece of speech before anybody speaks; everybody else comes first."""
         assert self._recognisers is not None
-        speech = _speech() if count else b""
-        warm = [self._recognisers.take() for _ in range(count)]
-        for recogniser in warm:
-            for at in range(0, len(speech), RATE // 5):
-                recogniser.feed(speech[at : at + RATE // 5])
-            recogniser.final()
-            self._recognisers.give(recogniser)
+        if at < len(self._speech):
+            recogniser.feed(self._speech[at : at + WARMING])
+            self._ready.put(lambda: self._warm(recogniser, at + WARMING))
+            return
+        recogniser.final()
+        self._recognisers.give(recogniser)
+        with self._lock:
+            self._warmed += 1
+        self._tell(Message(Kind.WARM, position=self._warmed))
 
     # ------------------------------------------------------------ streams
 
@@ -155,6 +165,9 @@ class Recognition:
     def _work(self) -> None:
         while (stream := self._ready.get()) is not None:
             try:
+                if not isinstance(stream, Stream):
+                    stream()
+                    continue
                 self._act(stream, stream.messages.popleft())
             except OSError:
                 return  # the service is gone

@@ -115,6 +115,7 @@ class Recognition:
     Attributes:
         restarts: How many processes have died.
         pid: Of the process that runs now; None between two of them.
+        warmed: How many of its recognisers have heard speech beforehand.
     """
 
     def __init__(self, plan: Plan, *, memory: int, spool: int) -> None:
@@ -130,6 +131,7 @@ class Recognition:
         self._wake = asyncio.Event()
         self._woken = False
         self._closing = False
+        self.warmed = 0
         self._serving: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------ what streams and plugins ask
@@ -312,6 +314,8 @@ class Recognition:
         while piece := await reader.read(PIECE):
             self._heard_of = self._loop.time()
             for message in messages.feed(piece):
+                if message.kind is Kind.WARM:
+                    self.warmed = message.position
                 if (stream := self._streams.get(message.stream)) is not None:
                     self._told(stream, message)
 

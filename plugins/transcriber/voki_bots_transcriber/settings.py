@@ -25,7 +25,7 @@ class TranscriberSettings(PluginSettings):
         partials: Whether captions come before an utterance is over.
         hangover: Seconds of silence that end an utterance.
         threads: How many voices one model recognises at once.
-        warm: How many recognisers have heard speech before they are needed.
+        warm: How many recognisers hear speech before they are needed, after the start and beside everything.
         memory: Bytes of audio that may wait in memory for their recognition.
         spool: Bytes that may wait on disk beyond that, encrypted with a key that is only in memory.
         second_pass: A larger model that recognises calls once more when they are over; none if empty.
@@ -43,7 +43,7 @@ class TranscriberSettings(PluginSettings):
     partials: bool = True
     hangover: float = Field(default=0.6, ge=0.2, le=5.0)
     threads: int = Field(default=2, ge=1, le=64)
-    warm: int = Field(default=2, ge=0, le=64)
+    warm: int = Field(default=4, ge=0, le=64)
     memory: int = Field(default=64 << 20, ge=1 << 20)
     spool: int = Field(default=256 << 20, ge=0)
     second_pass: str = ""

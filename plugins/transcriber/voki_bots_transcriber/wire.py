@@ -39,6 +39,8 @@ class Kind(IntEnum):
     """JSON of a `Result`; its times are positions."""
     TAKEN = 10
     """What was sent up to here is done with."""
+    WARM = 11
+    """So many recognisers (the position) have heard speech."""
 
 
 @dataclass(frozen=True, slots=True)
