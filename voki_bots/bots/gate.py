@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from voki_bots.calls import Supervision
 from voki_bots.errors import SupervisionError
 
 
@@ -28,6 +29,10 @@ class Closing(StrEnum):
     NOT_CONFIGURED = "not_configured"
     NOT_CONNECTED = "not_connected"
     NOT_CONFIRMED = "not_confirmed"
+    NOT_ARMED = "not_armed"
+    HEARD_BY_NOBODY = "heard_by_nobody"
+    NOT_PERMITTED = "not_permitted"
+    NOT_THERE = "not_there"
     PAUSED = "paused"
     RECONNECT = "reconnect"
     RENEGOTIATION = "renegotiation"
@@ -42,6 +47,10 @@ _SENTENCES = {
     Closing.NOT_CONFIGURED: "this bot is not configured to speak",
     Closing.NOT_CONNECTED: "the media connection is not up",
     Closing.NOT_CONFIRMED: "the platform has not confirmed who will hear it",
+    Closing.NOT_ARMED: "no mode is taken; take whisper or barge first",
+    Closing.HEARD_BY_NOBODY: "who monitors is heard by nobody; take whisper or barge",
+    Closing.NOT_PERMITTED: "the platform does not let this user; give the account the role of a supervisor",
+    Closing.NOT_THERE: "there is no attendant in the call who could hear it",
     Closing.PAUSED: "the recording is paused, and what cannot be recorded is not said",
     Closing.RECONNECT: "the connection was replaced; it must be armed again",
     Closing.RENEGOTIATION: "the session was renegotiated; it must be armed again",
@@ -136,6 +145,10 @@ class Gate:
             self._over = True
         self._closing = why
         self.state = GateState.CLOSED
+
+    def supervised(self, mode: Supervision, supervisor_id: str) -> None:
+        """The platform says that somebody supervises the call now, in a mode."""
+        self.close(Closing.MODE_CHANGED)
 
     def pause(self) -> None:
         """The recording is paused: what cannot be recorded is not said."""

@@ -484,7 +484,10 @@ class CallSession:
             case CallEnded(reason):
                 self.publish(said)
                 self.leave(f"the call ended: {reason}")
-            case SupervisionStarted() | SupervisionStopped():
+            case SupervisionStarted(mode=mode, supervisor_id=supervisor_id):
+                self.gate.supervised(mode, supervisor_id)
+                self.publish(said)
+            case SupervisionStopped():
                 self.gate.close(Closing.MODE_CHANGED)
                 self.publish(said)
             case _:
@@ -495,6 +498,8 @@ class CallSession:
         if participant.id in self._here:
             return
         self._here.add(participant.id)
+        if participant.role is Role.UNKNOWN:
+            self.gate.close(Closing.UNKNOWN_PARTICIPANT)
         if (former := self.roster.former_id(participant.id)) is not None:
             self.privacy.renamed(former, participant.id)
         self.privacy.look()

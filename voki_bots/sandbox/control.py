@@ -16,11 +16,10 @@ from .people import Person
 from .platform import Department, Platform
 from .rest import iso
 from .room import Member, Room
-from .script import PersonScript
+from .script import SUPERVISION, PersonScript
 
 NOTIFICATIONS = ("call_assigned", "appointment_reminder", "system")
 STATUSES = ("online", "busy", "away")
-SUPERVISION = ("monitor", "whisper", "barge")
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -43,6 +43,14 @@ class Switches:
         insists_on_sending: An offer that sends nothing is answered with lines that carry nothing.
         audio_level: Packets carry the audio-level header extension (RFC 6464) where the publisher's do.
         rsa_certificate: The SFU's DTLS certificate is RSA-2048, as that of Elixir SFUs.
+        supervise_by_rest: ``POST /api/v1/calls/:id/supervise`` with a mode takes it. Which way Voki has is
+            not documented (open question Q29), so without a switch there is none.
+        supervise_by_push: The event ``supervise`` on ``call:`` takes it.
+        supervise_by_join: The parameter ``supervise`` of the join takes it.
+        whisper_leaks: The customer hears who whispers.
+        mode_lost: Whoever joins anew is heard by all, whatever was agreed before.
+        no_start: Nothing tells the call that somebody supervises it.
+        wrong_supervisor: It tells so of another supervisor.
         together: People join at once, not strictly one after another.
         join_delay: Seconds that the join of ``call:`` takes.
         lose: Share of forwarded packets that never arrive, 0 to 1.
@@ -73,6 +81,13 @@ class Switches:
     insists_on_sending: bool = False
     audio_level: bool = False
     rsa_certificate: bool = True
+    supervise_by_rest: bool = False
+    supervise_by_push: bool = False
+    supervise_by_join: bool = False
+    whisper_leaks: bool = False
+    mode_lost: bool = False
+    no_start: bool = False
+    wrong_supervisor: bool = False
     together: bool = False
     join_delay: float = 0.0
     lose: float = 0.0

@@ -210,7 +210,17 @@ class Platform:
         self.hub.broadcast(f"notification:{user_id}", "appointment_reminder", appointment)
 
     def supervise(self, room: Room, mode: str, supervisor: User) -> None:
-        """Tell a call that a supervisor listens, whispers or speaks (`mode`: monitor, whisper, barge)."""
+        """Let a supervisor listen, whisper or speak (`mode`: monitor, whisper, barge), and tell the call.
+
+        Whoever is in the call is heard from now on by whom the mode says.
+        """
+        if room.switches.no_start:
+            room.supervise(supervisor.user_id, mode)
+            return
+        if room.switches.wrong_supervisor:
+            supervisor, real = self.accounts.add("Somebody Else", "supervisor"), supervisor
+            room.supervise(real.user_id, mode)
+        room.supervise(supervisor.user_id, mode)
         payload = {"supervisor_id": supervisor.user_id, "supervisor_name": supervisor.name}
         self.hub.broadcast(f"call:{room.record.call_id}", f"{mode}_start", payload)
 

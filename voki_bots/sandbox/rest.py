@@ -13,6 +13,7 @@ from aiohttp import web
 from .accounts import Identity, User
 from .platform import Platform
 from .room import CallRecord, Room
+from .script import SUPERVISION
 
 _RANKS = {"customer": 0, "attendant": 1, "supervisor": 2, "manager": 3}
 
@@ -65,6 +66,7 @@ class Rest:
             web.get("/api/v1/calls/{id}", guarded(self._call, "attendant")),
             web.post("/api/v1/calls/{id}/assign", guarded(self._assign, "attendant")),
             web.post("/api/v1/calls/{id}/start", guarded(self._start, "attendant")),
+            web.post("/api/v1/calls/{id}/supervise", guarded(self._supervise, "supervisor")),
             web.post("/api/v1/calls/{id}/complete", guarded(self._complete, "attendant")),
             web.get("/api/v1/turn/credentials", guarded(self._turn, "attendant")),
             web.get("/api/v1/call/turn-credentials", self._public_turn),
@@ -229,6 +231,15 @@ class Rest:
             return _invalid(user_id="is invalid")
         self._platform.assign(room, user)
         return web.json_response({"data": _described(room.record)})
+
+    async def _supervise(self, request: web.Request, identity: Identity) -> web.Response:
+        room, body = self._platform.rooms.get(request.match_info["id"]), await _body(request)
+        if room is None or not room.switches.supervise_by_rest:
+            return _problem(404, "Not found")
+        if body.get("mode") not in SUPERVISION:
+            return _invalid(mode="is invalid")
+        self._platform.supervise(room, str(body["mode"]), identity.user)
+        return web.json_response({"data": {"mode": body["mode"]}})
 
     async def _start(self, request: web.Request, identity: Identity) -> web.Response:
         room = self._room(request)

@@ -120,6 +120,7 @@ class Room:
         self.members: dict[str, Member] = {}
         self.past: list[Member] = []
         self.people: dict[str, Person] = {}
+        self.modes: dict[str, str] = {}
         self.refuse: str | None = None
         self.join_delay = switches.join_delay
         self.bot_connected = asyncio.Event()
@@ -159,6 +160,8 @@ class Room:
                 member.grace.cancel()
                 member.grace = None
         without = None if self.switches.announce_self else token
+        if self.switches.mode_lost:
+            self.modes.pop(user.user_id, None)
         self._announce("participant_joined", self.described(user), without)
         if self.server_offers and (member.leg is None or member.leg.dead):
             self._tasks.start(self._leg(member).start(), f"offer to {user.name}")
@@ -251,7 +254,7 @@ class Room:
     def audible(self, listener: Member) -> list[Publisher]:
         """Whom `listener` hears, and sees: everybody who publishes, in the order of their coming."""
         publishing = [
-            m for m in self.members.values() if m is not listener and m.leg is not None and m.leg.publishing
+            m for m in self.members.values() if self.hears(listener, m) and m.leg and m.leg.publishing
         ]
         if not (self.switches.mixed_only and listener.bot and publishing):
             return [*publishing, *(picture for m in publishing if (picture := m.picture()) is not None)]
@@ -260,13 +263,33 @@ class Room:
         listener.mixture.start(lambda packet: self._leg(listener).write(Mixture.user_id, packet, None))
         return [listener.mixture]
 
+    def hears(self, listener: Member, source: Member) -> bool:
+        """Whether somebody hears another: who monitors is heard by nobody, who whispers by attendants."""
+        if listener is source:
+            return False
+        match self.modes.get(source.user_id):
+            case "monitor":
+                return False
+            case "whisper":
+                leaks = self.switches.whisper_leaks and listener.user.role == "customer"
+                return listener.user.role == "attendant" or leaks
+            case _:
+                return True
+
+    def supervise(self, user_id: str, mode: str) -> None:
+        """Let a supervisor's voice go where a mode says, from now on."""
+        self.modes[user_id] = mode
+        self._sync_all()
+
     async def _forward(self, source: Member, packet: Any, kind: str, anchor: tuple[int, int] | None) -> None:
         key = source.user_id if kind == "audio" else picture_key(source.user_id)
         for member in list(self.members.values()):
-            if member is not source and member.mixture is not None:
+            if not self.hears(member, source):
+                continue
+            if member.mixture is not None:
                 if kind == "audio":
                     member.mixture.feed(source.user_id, packet)
-            elif member is not source and member.leg is not None:
+            elif member.leg is not None:
                 await member.leg.write(key, packet, anchor)
 
     def _sync_all(self) -> None:

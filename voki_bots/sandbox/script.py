@@ -9,6 +9,9 @@ from ..errors import ConfigurationError
 from . import voices
 from .pictures import CODECS, COLOURS
 
+SUPERVISION = ("monitor", "whisper", "barge")
+"""How a supervisor takes part in a call."""
+
 PERSON_ROLES = ("attendant", "customer", "supervisor", "manager")
 
 

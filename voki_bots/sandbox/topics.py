@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .accounts import Identity
 from .phoenix import Behaviour, Refusal, Reply, Stop
+from .script import SUPERVISION
 
 if TYPE_CHECKING:
     from .platform import Platform
@@ -54,6 +55,8 @@ class CallTopic(_Topic):
         waiting = room.record.status == "queued" and self.user.role != "customer"
         if room.record.over or outsider or (waiting and not room.switches.join_while_queued):
             raise Refusal(reason="unauthorized")
+        if room.switches.supervise_by_join and isinstance(params, dict) and "supervise" in params:
+            self._supervise(params["supervise"])
         if room.switches.snapshot:
             return {"participants": [room.described(m.user) for m in room.members.values()]}
         return {"call_id": self.name} if room.switches.reply_bodies else {}
@@ -75,11 +78,21 @@ class CallTopic(_Topic):
                 await room.candidate(self.user.user_id, payload)
             case "mute":
                 room.mute(self.user.user_id, payload)
+            case "supervise" if room.switches.supervise_by_push:
+                if not self._supervise(payload.get("mode")):
+                    return Reply("error", {"reason": "not_permitted"})
             case _:
                 raise LookupError(f"no clause for {event!r}")
         if room.switches.silent_pushes:
             return None
         return Reply("ok", {"event": event} if room.switches.reply_bodies else {})
+
+    def _supervise(self, mode: object) -> bool:
+        """Take a mode of supervision, if this user may."""
+        if self.user.role not in ("supervisor", "manager") or mode not in SUPERVISION:
+            return False
+        self.platform.supervise(self.platform.rooms[self.name], str(mode), self.user)
+        return True
 
     def ended(self, why: str) -> None:
         """Take this user out, or wait for his return."""
