@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         PluginSettings,
     )
     from voki_bots.bots.rule import Login, Rule
+    from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
     from voki_bots.bots.watch import Watch, WatchFired
     from voki_bots.calls import (
         AnswerReceived,
@@ -135,6 +136,7 @@ _HOMES = {
         "PluginSettings",
     ),
     "voki_bots.bots.rule": ("Login", "Rule"),
+    "voki_bots.bots.supervision": ("SupervisionStrategy", "Supervisor"),
     "voki_bots.bots.watch": ("Watch", "WatchFired"),
     "voki_bots.calls": (
         "AnswerReceived",
@@ -313,6 +315,8 @@ __all__ = [
     "SupervisionError",
     "SupervisionStarted",
     "SupervisionStopped",
+    "SupervisionStrategy",
+    "Supervisor",
     "Track",
     "TrackAttributed",
     "TrackEnded",

@@ -145,6 +145,23 @@ def test_a_mode_that_cannot_be_is_refused(gate: SupervisionGate, mode: Supervisi
     assert error.value.why == refused
 
 
+@pytest.mark.parametrize(
+    "doubt", [None, Closing.RENEGOTIATION, Closing.SIGNALLING, Closing.UNKNOWN_PARTICIPANT]
+)
+def test_a_mode_that_was_taken_by_joining_is_confirmed_before_there_are_media(doubt: Closing | None) -> None:
+    """Until anything happens after they came; another mode is not confirmed by it."""
+    gate = SupervisionGate("us")
+    gate.supervised(WHISPER, "us")
+    gate.close(Closing.RENEGOTIATION)
+    gate.connected()
+    if doubt is not None:
+        gate.close(doubt)
+    for mode, right in ((BARGE, False), (WHISPER, doubt is None)):
+        gate.take(mode)
+        gate.acted()
+        assert (why(gate) == "") is right
+
+
 def test_after_the_call_nothing_opens_it() -> None:
     """Not even arming."""
     gate = armed()
@@ -171,6 +188,7 @@ def _sequence(rng: random.Random) -> None:
     gate = SupervisionGate("us", proven=(BARGE,) if rng.random() < 0.3 else ())
     connected = paused = acted = confirmed = False
     mode: Supervision | None = None
+    early: Supervision | None = None
     for _ in range(100):
         match rng.choice(["connected", "take", "acted", "word", "doubt", "pause", "resume"]):
             case "connected":
@@ -180,17 +198,21 @@ def _sequence(rng: random.Random) -> None:
                 wanted = rng.choice([WHISPER, BARGE])
                 try:
                     gate.take(wanted)
-                    mode = wanted
+                    mode, confirmed = wanted, early is wanted
                 except SupervisionError:
                     assert not connected
-                    mode = None
-                acted = confirmed = False
+                    mode, confirmed = None, False
+                acted = False
             case "acted":
                 gate.acted()
                 acted = acted or mode is not None
             case "word":
                 said, who = rng.choice([WHISPER, BARGE]), rng.choice(["us", "us", "them"])
                 gate.supervised(said, who)
+                if mode is None:
+                    early = said if who == "us" and not connected else None
+                elif said is not mode or who != "us":
+                    early = None if connected else early
                 if mode is not None and (said is not mode or who != "us"):
                     mode, acted, confirmed = None, False, False
                 elif mode is not None:
@@ -198,6 +220,7 @@ def _sequence(rng: random.Random) -> None:
             case "doubt":
                 doubt = rng.choice([Closing.RECONNECT, Closing.RENEGOTIATION, Closing.SIGNALLING])
                 gate.close(doubt)
+                early = None if connected or doubt is not Closing.RENEGOTIATION else early
                 connected = connected and doubt is not Closing.RECONNECT
                 mode, acted, confirmed = None, False, False
             case "pause":

@@ -162,7 +162,7 @@ async def test_a_recogniser_that_stands_still_is_replaced(sim: Sim) -> None:
     assert all(1.0 < later - earlier < 6.0 for earlier, later in pairwise(starts))
 
 
-@pytest.mark.parametrize("fault", ["drop_socket", "kill_ice"])
+@pytest.mark.parametrize("fault", ["drop_socket", "freeze_media", "kill_ice"])
 async def test_captions_survive_the_network(sim: Sim, fault: str) -> None:
     """The socket drops, media are dialled again: captions go on, under the same name."""
     call = await sim.call(CUSTOMER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +145,13 @@ class Account:
         """Our own user id."""
         return self.broker.identity.user_id
 
-    def channel(self, topic: str) -> Channel:
+    def channel(self, topic: str, params: Mapping[str, object] | None = None) -> Channel:
         """A channel of a shared socket, not yet joined."""
-        return self.sockets.channel(topic)
+        return self.sockets.channel(topic, params)
+
+    async def command(self, path: str, body: Mapping[str, str]) -> None:
+        """Post something to the platform that is configured, for it is not documented."""
+        await self.rest.command(await self.broker.token(), path, body)
 
     async def failed(self) -> VokiError:
         """Resolve when a socket has given up for good."""

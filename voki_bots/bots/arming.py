@@ -37,6 +37,7 @@ class SupervisionGate(Gate):
         self._proven = frozenset(proven)
         self._acted = False
         self._confirmed = False
+        self._early: Supervision | None = None
 
     def refusal(self) -> Refusal | None:
         """Say why nothing may be sent now, or None if it may."""
@@ -67,6 +68,7 @@ class SupervisionGate(Gate):
             raise Refusal(why).error(str(mode))
         self._closing = None
         self.mode = mode
+        self._confirmed = self._early is mode
         self.state = GateState.ARMING
 
     def acted(self) -> None:
@@ -78,6 +80,8 @@ class SupervisionGate(Gate):
     def supervised(self, mode: Supervision, supervisor_id: str) -> None:
         """The platform says that somebody supervises the call now, in a mode."""
         if self.mode is None:
+            # Where the mode is taken by joining, the word of it comes before there are media.
+            self._early = mode if supervisor_id == self.user_id and not self._connected else None
             return
         if supervisor_id != self.user_id or mode is not self.mode:
             self.close(Closing.MODE_CHANGED)
@@ -97,6 +101,8 @@ class SupervisionGate(Gate):
 
     def close(self, why: Closing) -> None:
         """Close at once, whatever the doubt is; only `take` leads out again."""
+        if self._connected or why is not Closing.RENEGOTIATION:
+            self._early = None
         if self.mode is None and why is Closing.RENEGOTIATION:
             return  # nothing was armed, and this is how every connection begins
         self._forget()

@@ -43,7 +43,7 @@ class Closing(StrEnum):
     CALL_OVER = "call_over"
 
 
-_SENTENCES = {
+SENTENCES = {
     Closing.NOT_CONFIGURED: "this bot is not configured to speak",
     Closing.NOT_CONNECTED: "the media connection is not up",
     Closing.NOT_CONFIRMED: "the platform has not confirmed who will hear it",
@@ -75,7 +75,7 @@ class Refusal:
     why: Closing
 
     def __str__(self) -> str:
-        return _SENTENCES[self.why]
+        return SENTENCES[self.why]
 
     def error(self, mode: str) -> SupervisionError:
         """The error that tells a plugin so."""

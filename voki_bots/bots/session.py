@@ -68,7 +68,7 @@ from voki_bots.errors import (
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Prompt
 from voki_bots.signalling import payloads
-from voki_bots.signalling.membership import Closed, Errored, Joined
+from voki_bots.signalling.membership import Closed, Errored, Joined, Reply
 from voki_bots.signalling.membership import Received as Arrived
 from voki_bots.signalling.socket import Channel
 from voki_bots.units import SILENCE_DBFS
@@ -139,6 +139,8 @@ class CallSession:
         speaks: Whether the bot may speak to everybody; without it, it has no sender.
         longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
         consent: What must have happened before anything is written.
+        gate: Decides what may be sent, if it is not meant for everybody.
+        join: Parameters of the join of the call's topic.
         metrics: Makes the metrics of a plugin by its name.
         measured: Told how each track comes, and that it ends.
         wall: The time in UTC.
@@ -161,6 +163,8 @@ class CallSession:
         speaks: bool = False,
         longest_pause: float | None = None,
         consent: ConsentPolicy | None = None,
+        gate: Gate | None = None,
+        join: Mapping[str, object] | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
         measured: Callable[[TrackMeasured | TrackEnded], None] = lambda _: None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -169,7 +173,8 @@ class CallSession:
         self.bot = bot
         self.rule = rule or Rule()
         self.bus = Bus()
-        self.gate = Gate(announces=speaks)
+        self.gate = gate or Gate(announces=speaks)
+        self._join = join
         self.speaks = speaks
         self.video = any(plugin.video() for plugin in plugins)
         self.roster = Roster(call, "")
@@ -202,7 +207,7 @@ class CallSession:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._channel: Channel = self._account.channel(self.call.topic)
+        self._channel: Channel = self._account.channel(self.call.topic, self._join)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave_channel)
             response = await self._channel.join()
@@ -333,6 +338,19 @@ class CallSession:
     # ------------------------------------------------------------ what everybody may ask
 
     @property
+    def connected(self) -> bool:
+        """Whether media are up."""
+        return self._leg.up
+
+    async def push(self, event: str, payload: Mapping[str, object]) -> Reply:
+        """Push what somebody configured to the call's channel, and wait for the reply.
+
+        Raises:
+            SignallingError: If there is none.
+        """
+        return await self._channel.push(event, payload, configured=True)
+
+    @property
     def user_id(self) -> str:
         """The user of the platform as whom the bot attends."""
         return self._account.user_id
@@ -369,7 +387,7 @@ class CallSession:
         self._rejoined.clear()
         try:
             await self._leave_channel()
-            self._channel = self._account.channel(self.call.topic)
+            self._channel = self._account.channel(self.call.topic, self._join)
             await self._channel.join()
         except JoinRefusedError as error:
             self.leave(f"the platform does not let us back in: {error}")

@@ -85,6 +85,11 @@ COMMANDS: Mapping[str, Entry] = {
         "List the installed plugins and their settings.",
         ("voki-bots plugins", "voki-bots plugins recorder", "voki-bots plugins --json"),
     ),
+    "explain": Entry(
+        "voki_bots.cli.explain:app",
+        "Explain what must not be misunderstood, from the code's own tables.",
+        ("voki-bots explain supervision",),
+    ),
     "doctor": Entry(
         "voki_bots.cli.doctor:doctor",
         "Check everything that a bot needs, and say what to do about what is missing.",

@@ -59,6 +59,11 @@ class Vad:
         """Whether a stretch has begun and not ended."""
         return self._start is not None
 
+    @property
+    def quiet(self) -> float:
+        """Seconds since it was last loud."""
+        return self._quiet
+
     def process(self, samples: npt.NDArray[np.int16], start: float) -> list[Speech]:
         """Take int16 samples (n,) that begin at `start` seconds; give the stretches that ended in them.
 

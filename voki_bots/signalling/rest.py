@@ -245,6 +245,15 @@ class Rest:
 
     # ------------------------------------------------------------ TURN
 
+    async def command(self, token: str, path: str, body: Mapping[str, str]) -> None:
+        """Post to a path that somebody configured.
+
+        Raises:
+            AuthenticationError, JoinRefusedError: If the platform refuses.
+            ConnectionLostError: If it cannot be reached.
+        """
+        self._check(await self._request("POST", path, token=token, body=body))
+
     async def turn_credentials(self, token: str) -> TurnCredentials:
         """Get TURN credentials for this user."""
         return self._turn(await self._ask("GET", "/api/v1/turn/credentials", token=token))

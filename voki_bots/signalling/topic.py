@@ -81,20 +81,29 @@ class Channel:
         reply = await self._socket.command(lambda c, now: c.join(self._subscription, now))
         return reply.response
 
-    async def push(self, event: str, payload: Mapping[str, object], *, timeout: float | None = None) -> Reply:
+    async def push(
+        self,
+        event: str,
+        payload: Mapping[str, object],
+        *,
+        timeout: float | None = None,
+        configured: bool = False,
+    ) -> Reply:
         """Send, or buffer until joined, and wait for the reply.
 
         Args:
             event: One that Voki documents for this topic.
             payload: Must be JSON.
             timeout: Seconds from now; by default the socket's.
+            configured: Somebody who knows this platform configured the event, documented or not.
 
         Raises:
             ReplyTimeoutError: No reply came in time; platforms may well not reply at all (Q11).
             ConnectionLostError: The channel or the socket went away before the reply.
             ProtocolError: The event is not documented, or the channel was never joined.
         """
-        self._socket.permit(self.topic, event)
+        if not configured:
+            self._socket.permit(self.topic, event)
         self._socket.check()
         body = dict(payload)
         return await self._socket.command(

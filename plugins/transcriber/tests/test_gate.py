@@ -122,3 +122,13 @@ def test_people_are_let_through(language: str) -> None:
                 fed[at : at + len(step.samples)] = True
         kept = (loud & fed[RATE // 2 : RATE // 2 + len(said)]).sum() / loud.sum()
         assert kept > 0.99, name
+
+
+def test_of_the_silence_at_the_end_only_a_little_is_fed() -> None:
+    """It costs as much as speech does; in a pause within an utterance all of it is fed in its place."""
+    fed = [step for step in through(quiet(0.5), speech(1.0), quiet(2.0)) if isinstance(step, Feed)]
+    assert fed[-1].start + 0.1 == pytest.approx(1.8, abs=0.11)
+    fed = [
+        step for step in through(quiet(0.5), speech(1.0), quiet(0.45), speech(1.0)) if isinstance(step, Feed)
+    ]
+    assert [round(b.start - a.start, 3) for a, b in pairwise(fed)] == [0.1] * (len(fed) - 1)

@@ -1,5 +1,6 @@
 """The plugin, with Vosk as it is and a call that is not."""
 
+import asyncio
 import json
 import os
 import signal
@@ -310,6 +311,31 @@ async def test_what_kills_it_twice_is_left_out(recognition: Recognition) -> None
     assert listener.finals[-1] == "잠시만기다려주세요"
 
 
+async def test_memory_is_given_back_when_the_last_voice_is_over(recognition: Recognition) -> None:
+    """Five voices at once need five recognisers; afterwards one is kept, warm, for the next call."""
+    streams = [recognition.stream(Listener()) for _ in range(5)]
+    ends = [feed(stream, NAMES[n]) for n, stream in enumerate(streams)]
+    while recognition.waiting > 20:
+        await _turn()
+    for stream, end in zip(streams, ends, strict=True):
+        stream.end(end)
+    while recognition.waiting:
+        await _turn()
+    many = _resident(recognition)
+    for stream, end in zip(streams, ends, strict=True):
+        stream.close(end)
+    for stream in streams:
+        await stream.over
+    async with asyncio.timeout(10.0):
+        while many - _resident(recognition) < 50 << 20:
+            await _turn()
+
+
+def _resident(recognition: Recognition) -> int:
+    """Bytes of memory that the process has."""
+    return int(Path(f"/proc/{recognition.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def test_what_does_not_fit_is_a_gap(recognition: Recognition) -> None:
     """A process that stands still, and no room left: what is refused is told, what was taken is heard."""
     listener = Listener()
@@ -332,6 +358,4 @@ async def test_what_does_not_fit_is_a_gap(recognition: Recognition) -> None:
 
 async def _turn() -> None:
     """Let the process, which nobody can wait for, get on a little."""
-    import asyncio
-
     await asyncio.sleep(0.005)

@@ -53,6 +53,13 @@ class Recognisers:
                 return self._waiting.pop()
         return self._engine.recogniser()
 
+    def shrink(self, count: int) -> bool:
+        """Let go of all but so many, the coldest first; False if there were no more."""
+        with self._lock:
+            spent = self._waiting[: max(0, len(self._waiting) - count)]
+            del self._waiting[: len(spent)]
+        return bool(spent)
+
     def give(self, recogniser: Recogniser) -> bool:
         """Take one back whose utterance is over; False if it is spent, and should be let go of."""
         with self._lock:
@@ -86,6 +93,7 @@ class Recognition:
         self._ready: queue.SimpleQueue[Stream | Callable[[], None] | None] = queue.SimpleQueue()
         self._speech = b""
         self._warmed = 0
+        self._keep = 1
         self._streams: dict[int, Stream] = {}
         self._recognisers: Recognisers | None = None
         self._threads = 1
@@ -116,6 +124,7 @@ class Recognition:
     def _configure(self, wanted: dict[str, Any]) -> bool:
         phrases = wanted["phrases"]
         self._threads = wanted["threads"]
+        self._keep = max(1, wanted["warm"])
         try:
             engine = load(
                 wanted["engine"],
@@ -152,10 +161,10 @@ class Recognition:
     # ------------------------------------------------------------ streams
 
     def _take(self, message: Message) -> None:
-        stream = self._streams.get(message.stream)
-        if stream is None:
-            stream = self._streams[message.stream] = Stream(message.stream)
         with self._lock:
+            stream = self._streams.get(message.stream)
+            if stream is None:
+                stream = self._streams[message.stream] = Stream(message.stream)
             stream.messages.append(message)
             if stream.scheduled:
                 return
@@ -179,7 +188,15 @@ class Recognition:
             if stream.scheduled:
                 self._ready.put(stream)  # behind the others: everybody has a turn
             elif stream.closed:
-                self._streams.pop(stream.number, None)
+                self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        """A voice is over; after the last of them memory is given back, but for what is to stay warm."""
+        with self._lock:
+            self._streams.pop(stream.number, None)
+            last = not self._streams
+        if last and self._recognisers is not None and self._recognisers.shrink(self._keep):
+            _trim()
 
     def _act(self, stream: Stream, message: Message) -> None:
         match message.kind:

@@ -23,6 +23,9 @@ PREROLL = 0.3
 HANGOVER = 0.6
 """Seconds of silence that end an utterance."""
 
+TAIL = 0.3
+"""Seconds of silence that are fed after the last loud moment; the rest only if somebody speaks on."""
+
 LONGEST = 28.0
 """Seconds after which an utterance is ended in any case; Whisper hears thirty at most."""
 
@@ -72,6 +75,7 @@ class SpeechGate:
         self._vad = Vad(rate=RATE, release_seconds=hangover)
         self._longest = longest
         self._before: deque[Feed] = deque()
+        self._held: list[Feed] = []
         self._heard: deque[Pcm] = deque()
         self._began: float | None = None
         self._until = 0.0
@@ -107,7 +111,10 @@ class SpeechGate:
                 steps += self._before
                 self._before.clear()
             return steps
-        steps.append(feed)
+        self._held.append(feed)
+        if self._vad.quiet < TAIL:
+            steps += self._held
+            self._held.clear()
         if not self._vad.speaking or self._until - self._began > self._longest or tone:
             steps += self.end(forget=False)
         return steps
@@ -121,6 +128,7 @@ class SpeechGate:
         if forget:
             self._vad.flush()
             self._before.clear()
+        self._held.clear()
         was, self._began = self._began, None
         return [] if was is None else [End(self._until)]
 

@@ -1,0 +1,182 @@
+"""Who hears a supervisor, asserted as sound: each party has a tone of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.journeys.conftest import journal
+from voki_bots import Bot, Prompt, Supervision, SupervisionError
+from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
+from voki_bots.testing.signals import decode, tone
+from voki_bots.testing.sim import Sim, SimCall
+
+RATE = 48_000
+PEOPLE = (
+    {"role": "attendant", "name": "Ana", "tone": 300, "listens": True},
+    {"role": "customer", "name": "Carlos", "tone": 500, "listens": True},
+)
+VOICE = 1_100
+SAID = Prompt.from_pcm(tone(VOICE, 1.5))
+QUIET = -60.0
+
+WAYS = {
+    "rest": SupervisionStrategy(by="rest", path="/api/v1/calls/{call}/supervise"),
+    "push": SupervisionStrategy(by="push", event="supervise"),
+    "join": SupervisionStrategy(by="join"),
+}
+
+
+@asynccontextmanager
+async def supervised(
+    sim: Sim, by: str = "rest", *, role: str = "supervisor", **switches: Any
+) -> AsyncIterator[tuple[SimCall, Supervisor]]:
+    """A recorded call of two, and a supervisor for it."""
+    call = await sim.call(*PEOPLE, switches={f"supervise_by_{by}": True, **switches})
+    async with sim.attend(call, Bot("minutes").record()), sim.account(await sim.user("Marina", role)) as own:
+        await call.heard_by_bots(25)
+        async with Supervisor(call.call, own, WAYS[by], archive=sim.directory / "own") as supervisor:
+            yield call, supervisor
+
+
+async def loudness(sim: Sim, call: SimCall, path: Path) -> dict[str, float]:
+    """How loud the supervisor's tone is in what each person received, in dBFS; −127 is nothing at all."""
+    found = {}
+    for person in call.people:
+        base = f"/calls/{call.id}/people/{person.id}/heard"
+        found[person.role] = -127.0
+        for line in (await sim.control("GET", base))["tracks"]:
+            file = path / f"{person.role}-{line['mid']}.opus"
+            file.write_bytes(await sim.raw(f"{base}/{line['mid']}"))
+            found[person.role] = max(
+                found[person.role], await asyncio.to_thread(_loudest, decode(file, RATE))
+            )
+    return found
+
+
+def _loudest(samples: np.ndarray) -> float:
+    """The level of the supervisor's tone in the loudest tenth of a second."""
+    size, level = RATE // 10, -127.0
+    probe = np.exp(-2j * np.pi * VOICE * np.arange(size) / RATE) * np.hanning(size) * 2 / (size / 2)
+    for at in range(0, len(samples) - size, size):
+        amplitude = abs(np.dot(samples[at : at + size] / 32_768.0, probe))
+        level = max(level, 20 * float(np.log10(max(amplitude, 1e-7))))
+    return level
+
+
+@pytest.mark.parametrize("by", sorted(WAYS))
+async def test_a_whisper_is_heard_by_the_attendant_alone(sim: Sim, tmp_path: Path, by: str) -> None:
+    """Whichever way the platform has: nothing of it reaches the customer."""
+    async with supervised(sim, by) as (call, supervisor):
+        assert await supervisor.whisper(SAID) == pytest.approx(1.5, abs=0.02)
+        await asyncio.sleep(0.3)
+        heard = await loudness(sim, call, tmp_path)
+    assert heard["attendant"] > -20.0
+    assert heard["customer"] < QUIET
+
+
+async def test_a_barge_is_heard_by_all_and_a_monitor_by_nobody(sim: Sim, tmp_path: Path) -> None:
+    """A session that listens has no sender at all; modes are switched live."""
+    async with supervised(sim) as (call, supervisor):
+        listening = await supervisor.monitor()
+        await call.until(lambda state: len(listening.pipeline.tracks) == 2, "both voices at the supervisor")
+        with pytest.raises(SupervisionError) as refused:
+            await listening.say(SAID)
+        assert refused.value.why == "not_configured"
+        peer = listening._leg._peer
+        assert peer is not None
+        lines = peer._pc.localDescription.sdp
+        assert ("a=recvonly" in lines, "a=sendrecv" in lines, "a=sendonly" in lines) == (True, False, False)
+        assert max((await loudness(sim, call, tmp_path)).values()) < QUIET
+        await supervisor.barge(SAID)
+        await asyncio.sleep(0.3)
+        heard = await loudness(sim, call, tmp_path)
+    assert min(heard.values()) > -20.0
+
+
+@pytest.mark.parametrize(
+    ("switch", "why"), [("no_start", "not_confirmed"), ("wrong_supervisor", "mode_changed")]
+)
+async def test_what_the_platform_does_not_confirm_is_not_said(
+    sim: Sim, tmp_path: Path, switch: str, why: str
+) -> None:
+    """No word of it, or a word about somebody else: refused, and nothing was sent."""
+    async with supervised(sim, **{switch: True}) as (call, supervisor):
+        with pytest.raises(SupervisionError) as refused:
+            await supervisor.whisper(SAID)
+        await asyncio.sleep(0.3)
+        heard = await loudness(sim, call, tmp_path)
+    assert refused.value.why == why
+    assert max(heard.values()) < QUIET
+
+
+async def test_what_is_proved_needs_no_word_of_the_platform(sim: Sim, tmp_path: Path) -> None:
+    """An operator signed it for this tenant."""
+    async with supervised(sim, no_start=True) as (call, supervisor):
+        supervisor._proven = frozenset({Supervision.WHISPER})
+        await supervisor.whisper(SAID)
+        await asyncio.sleep(0.3)
+        heard = await loudness(sim, call, tmp_path)
+    assert (heard["attendant"] > -20.0, heard["customer"] < QUIET) == (True, True)
+
+
+async def test_an_attendant_may_not_supervise(sim: Sim, tmp_path: Path) -> None:
+    """The platform refuses, and that is what is told."""
+    async with supervised(sim, role="attendant") as (call, supervisor):
+        with pytest.raises(SupervisionError) as refused:
+            await supervisor.whisper(SAID)
+        heard = await loudness(sim, call, tmp_path)
+    assert refused.value.why == "not_permitted"
+    assert max(heard.values()) < QUIET
+
+
+async def test_nobody_whispers_into_an_empty_chair(sim: Sim) -> None:
+    """Without an attendant a whisper is for nobody, and says so."""
+    call = await sim.call({"role": "customer", "tone": 500}, switches={"supervise_by_rest": True})
+    async with sim.attend(call, Bot("minutes").record()), sim.account(await sim.user("Marina")) as own:
+        await call.heard_by_bots(25)
+        async with Supervisor(call.call, own, WAYS["rest"], archive=sim.directory / "own") as supervisor:
+            with pytest.raises(SupervisionError) as refused:
+                await supervisor.whisper(SAID)
+    assert refused.value.why == "not_there"
+
+
+@pytest.mark.parametrize("fault", ["drop_socket", "kill_ice"])
+async def test_a_connection_that_breaks_closes_the_gate(sim: Sim, tmp_path: Path, fault: str) -> None:
+    """In the middle of a word: the rest of it is not sent, and it must be armed again."""
+    long = Prompt.from_pcm(tone(VOICE, 8.0))
+    async with supervised(sim) as (call, supervisor):
+        saying = asyncio.create_task(supervisor.whisper(long))
+        await _open(supervisor)
+        await call.fault(fault)
+        with pytest.raises(SupervisionError):
+            await saying
+        assert supervisor.gate is not None
+        assert supervisor.gate.refusal() is not None
+        heard = await loudness(sim, call, tmp_path)
+    assert heard["customer"] < QUIET
+    lines = [line["type"] for line in journal(next((sim.directory / "own").glob("*/*")))]
+    assert lines.count("armed") == 1
+    assert "spoken" not in lines
+
+
+async def test_a_platform_that_leaks_is_heard_by_this_very_test(sim: Sim, tmp_path: Path) -> None:
+    """The sandbox lets the customer hear a whisper: what asserts silence above would see it."""
+    async with supervised(sim, whisper_leaks=True) as (call, supervisor):
+        await supervisor.whisper(SAID)
+        await asyncio.sleep(0.3)
+        heard = await loudness(sim, call, tmp_path)
+    assert heard["customer"] > -20.0
+
+
+async def _open(supervisor: Supervisor) -> None:
+    async with asyncio.timeout(20.0):
+        while supervisor.gate is None or supervisor.gate.refusal() is not None:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
