@@ -40,7 +40,13 @@ class _Topic(Behaviour[Identity]):
 
 
 class CallTopic(_Topic):
-    """``call:{call_id}``: signalling with the SFU."""
+    """``call:{call_id}``: signalling with the SFU.
+
+    Attributes:
+        wanted: The mode of supervision that a join asked for, where that is the way.
+    """
+
+    wanted: object = None
 
     async def join(self, params: object) -> object:
         """Let this user in, or not."""
@@ -55,8 +61,8 @@ class CallTopic(_Topic):
         waiting = room.record.status == "queued" and self.user.role != "customer"
         if room.record.over or outsider or (waiting and not room.switches.join_while_queued):
             raise Refusal(reason="unauthorized")
-        if room.switches.supervise_by_join and isinstance(params, dict) and "supervise" in params:
-            self._supervise(params["supervise"])
+        if room.switches.supervise_by_join and isinstance(params, dict):
+            self.wanted = params.get("supervise")
         if room.switches.snapshot:
             return {"participants": [room.described(m.user) for m in room.members.values()]}
         return {"call_id": self.name} if room.switches.reply_bodies else {}
@@ -65,6 +71,8 @@ class CallTopic(_Topic):
         """Say what is to be said first."""
         room = self.platform.rooms[self.name]
         room.enter(self.user, self.channel.push, self.channel, bot=True)
+        if self.wanted is not None:
+            self._supervise(self.wanted)
 
     async def handle(self, event: str, payload: object) -> Reply | Stop | None:
         """Take a documented event; anything else crashes the channel, as in Phoenix."""

@@ -16,7 +16,6 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,9 @@ RECYCLE = 180 * RATE
 
 WARMING = RATE // 5 * 2
 """Bytes of speech that a cold recogniser is fed at once: 0.2 s."""
+
+IDLE = 19
+"""The niceness of warming."""
 
 PIECE = 1 << 18
 
@@ -90,9 +92,9 @@ class Recognition:
         self._wire = wire
         self._sending = threading.Lock()
         self._lock = threading.Lock()
-        self._ready: queue.SimpleQueue[Stream | Callable[[], None] | None] = queue.SimpleQueue()
-        self._speech = b""
-        self._warmed = 0
+        self._ready: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
+        self._warming: threading.Thread | None = None
+        self._over = False
         self._keep = 1
         self._streams: dict[int, Stream] = {}
         self._recognisers: Recognisers | None = None
@@ -116,10 +118,13 @@ class Recognition:
         except ConnectionError:
             pass  # the service is gone, and nobody waits for what we hear
         finally:
+            self._over = True
             for _ in threads:
                 self._ready.put(None)
             for thread in threads:
                 thread.join()
+            if self._warming is not None:
+                self._warming.join()
 
     def _configure(self, wanted: dict[str, Any]) -> bool:
         phrases = wanted["phrases"]
@@ -140,23 +145,24 @@ class Recognition:
             return False
         self._tell(Message(Kind.READY, body=json.dumps({"unknown": unknown}).encode()))
         if not unknown and wanted["warm"]:
-            self._speech = _speech()
-            for _ in range(wanted["warm"]):
-                self._ready.put(lambda: self._warm(engine.recogniser(), 0))
+            self._warming = threading.Thread(target=self._warm, args=(engine, wanted["warm"]))
+            self._warming.start()
         return True
 
-    def _warm(self, recogniser: Recogniser, at: int) -> None:
-        """Let a recogniser hear a piece of speech before anybody speaks; everybody else comes first."""
+    def _warm(self, engine: Engine, count: int) -> None:
+        """Let recognisers hear speech before anybody speaks to them, in whatever time nobody else wants."""
         assert self._recognisers is not None
-        if at < len(self._speech):
-            recogniser.feed(self._speech[at : at + WARMING])
-            self._ready.put(lambda: self._warm(recogniser, at + WARMING))
-            return
-        recogniser.final()
-        self._recognisers.give(recogniser)
-        with self._lock:
-            self._warmed += 1
-        self._tell(Message(Kind.WARM, position=self._warmed))
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), IDLE)  # of this thread alone (Linux)
+        speech = _speech()
+        for number in range(count):
+            recogniser = engine.recogniser()
+            for at in range(0, len(speech), WARMING):
+                if self._over:
+                    return
+                recogniser.feed(speech[at : at + WARMING])
+            recogniser.final()
+            self._recognisers.give(recogniser)
+            self._tell(Message(Kind.WARM, position=number + 1))
 
     # ------------------------------------------------------------ streams
 
@@ -174,9 +180,6 @@ class Recognition:
     def _work(self) -> None:
         while (stream := self._ready.get()) is not None:
             try:
-                if not isinstance(stream, Stream):
-                    stream()
-                    continue
                 self._act(stream, stream.messages.popleft())
             except OSError:
                 return  # the service is gone
