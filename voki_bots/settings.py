@@ -27,8 +27,12 @@ from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from voki_bots.bots.account import Credentials
+    from voki_bots.bots.supervision import SupervisionStrategy
 
 _SECRETS = ("password", "totp_secret", "webhook_secret", "control_token", "delivery_secret")
+
+TABLES = {"voki", "service", "archive", "consent", "supervision", "bots"}
+"""The tables of a file; each command reads those that it needs."""
 
 SHORTEST_TOKEN = 16
 """Characters that a control token has at least."""
@@ -219,8 +223,8 @@ def load(
     tables = _read(path) if path else {}
     found: list[str] = []
     registry = registry or Registry()
-    for name in sorted(tables.keys() - {"voki", "service", "archive", "consent", "bots"}):
-        found.append(f"{name}: there is no such table; expected voki, service, archive, consent, bots")
+    for name in sorted(tables.keys() - TABLES):
+        found.append(f"{name}: there is no such table; expected {', '.join(sorted(TABLES))}")
     voki = _voki(tables.get("voki", {}), found, tenant)
     service = _table(ServiceSettings, tables, "service", found)
     archive = _table(ArchiveSettings, tables, "archive", found)
@@ -353,6 +357,30 @@ def load_control(path: Path | None, *, tenant: str | None = None) -> tuple[VokiS
     if service is None:
         raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path=str(path or ""))
     return load_voki(path, tenant=tenant), service
+
+
+def load_supervision(
+    path: Path | None, *, tenant: str | None = None
+) -> tuple[VokiSettings, SupervisionStrategy]:
+    """Read the platform, a supervisor's own account, and how the platform is asked: table ``[supervision]``.
+
+    Raises:
+        ConfigurationError: With every problem and its path, one a line; if the table is missing, too.
+    """
+    from voki_bots.bots.supervision import SupervisionStrategy
+
+    tables = _read(path) if path else {}
+    if "supervision" not in tables:
+        raise ConfigurationError(
+            "supervision: how this platform is asked is not documented, and never guessed; write the table "
+            '[supervision], such as by = "rest" and path = "/api/v1/calls/{call}/supervise"',
+            path="supervision",
+        )
+    found: list[str] = []
+    strategy = _table(SupervisionStrategy, tables, "supervision", found)
+    if strategy is None:
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path=str(path))
+    return load_voki(path, tenant=tenant), strategy
 
 
 def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.journeys.conftest import journal
 from voki_bots import Bot, Prompt, Supervision, SupervisionError
 from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
+from voki_bots.cli.supervise import _supervise
+from voki_bots.settings import load_supervision
 from voki_bots.testing.signals import decode, tone
 from voki_bots.testing.sim import Sim, SimCall
 
@@ -164,6 +168,28 @@ async def test_a_connection_that_breaks_closes_the_gate(sim: Sim, tmp_path: Path
     lines = [line["type"] for line in journal(next((sim.directory / "own").glob("*/*")))]
     assert lines.count("armed") == 1
     assert "spoken" not in lines
+
+
+async def test_a_supervisor_at_a_terminal_whispers(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command says a file to the attendant alone, then listens, and leaves when its time is over."""
+    own = await sim.user("Marina")
+    monkeypatch.setenv("VOKI_PASSWORD", own.password())
+    config = tmp_path / "s.toml"
+    config.write_text(
+        f'[voki]\nurl = "{sim.url}"\ntenant = "{sim.tenant}"\nemail = "{own.email}"\n'
+        '[supervision]\nby = "rest"\npath = "/api/v1/calls/{call}/supervise"\n'
+    )
+    voki, strategy = load_supervision(config)
+    console = Console(file=io.StringIO(), width=200)
+    call = await sim.call(*PEOPLE, switches={"supervise_by_rest": True})
+    async with sim.attend(call, Bot("minutes").record()):
+        await call.heard_by_bots(25)
+        await _supervise(voki, strategy, call.call, SAID, Supervision.WHISPER, tmp_path / "own", 3.0, console)
+        heard = await loudness(sim, call, tmp_path)
+    assert (heard["attendant"] > -20.0, heard["customer"] < QUIET) == (True, True)
+    assert "whisper: 1.5 s were said" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 async def test_a_platform_that_leaks_is_heard_by_this_very_test(sim: Sim, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def join(
     Shows who is there, how loud, and what is being written. The account needs only VOKI_URL, VOKI_EMAIL and
     VOKI_PASSWORD (or --config) beside --tenant.
     """
-    _checked_ids(call_id, tenant)
+    checked_ids(call_id, tenant)
     from rich.console import Console
 
     from voki_bots import settings as reading
@@ -83,7 +83,8 @@ def join(
     _finish(directory, call, as_json=as_json)
 
 
-def _checked_ids(call_id: str, tenant: str | None) -> None:
+def checked_ids(call_id: str, tenant: str | None) -> None:
+    """Refuse ids that no call and no tenant can have."""
     from voki_bots.calls import problem_with_id
 
     if problem := problem_with_id(call_id):

@@ -55,6 +55,14 @@ COMMANDS: Mapping[str, Entry] = {
             "VOKI_PASSWORD=… voki-bots join 5f3c --config voki.toml --plugin recorder --seconds 60",
         ),
     ),
+    "supervise": Entry(
+        "voki_bots.cli.supervise:supervise",
+        "Listen to a call, and say something to the attendant alone or to everybody.",
+        (
+            "VOKI_PASSWORD=… voki-bots supervise 5f3c --tenant acme --config supervisor.toml",
+            "VOKI_PASSWORD=… voki-bots supervise 5f3c --config s.toml --say advice.opus --mode whisper",
+        ),
+    ),
     "sandbox": Entry(
         "voki_bots.cli.sandbox:sandbox",
         "Run a whole Voki on this machine to develop against.",
