@@ -10,7 +10,7 @@ SECS ?= 24
 JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Debian packages of what tests/oracles judges by; what cannot be installed is skipped by name.
-ORACLES := coturn iproute2 chromium janus ffmpeg
+ORACLES := coturn iproute2 chromium janus ffmpeg espeak-ng
 SOURCES := pyproject.toml plugins/recorder/pyproject.toml plugins/transcriber/pyproject.toml constraints.txt
 
 .PHONY: help demo test check bench soak clean

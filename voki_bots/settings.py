@@ -469,7 +469,7 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
         return None
     table = dict(entry)
     name, rule, plugins = table.pop("name", None), table.pop("join", {}), table.pop("plugins", [])
-    speaks = table.pop("speaks", False)
+    speaks, voice = table.pop("speaks", False), table.pop("voice", "")
     longest_pause, login = table.pop("longest_pause", None), table.pop("login", None)
     watch = table.pop("watch", [])
     if not isinstance(name, str):
@@ -477,6 +477,8 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
     if not isinstance(speaks, bool):
         found.append(f"{path}.speaks: expected true or false, got {type(speaks).__name__}")
         speaks = False
+    if not isinstance(voice, str):
+        found.append(f"{path}.voice: expected a string, got {type(voice).__name__}")
     if not (isinstance(plugins, list) and all(isinstance(one, str) for one in plugins)):
         found.append(f"{path}.plugins: expected a list of names")
         plugins = []
@@ -500,6 +502,7 @@ def _bot(entry: object, path: str, consent: ConsentPolicy | None, found: list[st
             name,
             join=checked,
             speaks=speaks,
+            voice=voice if isinstance(voice, str) else "",
             longest_pause=longest_pause,
             consent=consent,
             watch=[each for each in watches if each is not None],

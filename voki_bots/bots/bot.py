@@ -16,6 +16,7 @@ from voki_bots.bots.handlers import Handlers, On, When
 from voki_bots.bots.plugin import Handler, Plugin
 from voki_bots.bots.registry import Registry, configure
 from voki_bots.bots.rule import Login, Rule
+from voki_bots.bots.speakers import check_voice
 from voki_bots.bots.watch import Watch, Watching
 from voki_bots.calls import (
     CallJoined,
@@ -44,6 +45,7 @@ class Bot:
         join: Which calls it attends.
         speaks: Whether it may speak to everybody in its calls (`Attendance.say`). A bot that may not has no
             sender at all: nothing of it can be heard, whatever a plugin does.
+        voice: What says texts (`Attendance.say` of a text), such as ``espeak-ng:pt-br``.
         longest_pause: Seconds after which any pause of its calls ends by itself; None lets a pause last until
             somebody ends it.
         watch: What pauses its calls when it happens.
@@ -70,6 +72,7 @@ class Bot:
         *,
         join: Rule | None = None,
         speaks: bool = False,
+        voice: str = "",
         longest_pause: float | None = None,
         watch: Sequence[Watch] = (),
         login: Login | None = None,
@@ -88,6 +91,9 @@ class Bot:
                 f"longest_pause: expected seconds, more than 0; got {longest_pause!r}", path="longest_pause"
             )
         self.speaks = speaks
+        if voice and (problem := check_voice(voice)):
+            raise ConfigurationError(f"voice: {problem}", path="voice")
+        self.voice = voice
         self.longest_pause = longest_pause
         self.watch = tuple(watch)
         self.login = login

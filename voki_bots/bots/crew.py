@@ -43,6 +43,7 @@ class Crew:
             archive=self.archive,
             rule=self.bot.rule,
             speaks=self.bot.speaks,
+            voice=self.bot.voice,
             longest_pause=self.bot.longest_pause,
             consent=self.bot.consent,
             **more,

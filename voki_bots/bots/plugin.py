@@ -161,7 +161,8 @@ class Attendance(Protocol):
         Prompts that overlap are mixed. Cancelled, it fades out at once.
 
         Args:
-            text_or_prompt: A `Prompt`, the path of an audio file, or mono int16 samples at 48 kHz.
+            text_or_prompt: A `Prompt`, the path of an audio file, mono int16 samples at 48 kHz, or a text, if
+                the bot has a voice.
             to: ``all``; whispering is for supervisors.
 
         Returns:

@@ -19,6 +19,7 @@ from voki_bots.bots.gate import Closing, Gate, Refusal
 from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
 from voki_bots.bots.privacy import Privacy
 from voki_bots.bots.roster import Roster
+from voki_bots.bots.speakers import spoken
 from voki_bots.bots.stall import running
 from voki_bots.calls import (
     Attribution,
@@ -42,6 +43,9 @@ ENTER = 10.0
 
 CONCLUDE = 25.0
 """Seconds a plugin may take for the last of a call, while the others still hear it."""
+
+AUDIO = frozenset({".wav", ".opus", ".ogg", ".oga", ".flac", ".mp3", ".m4a", ".aac", ".webm", ".mka"})
+"""What a text ends in that is the path of a file."""
 
 EXIT = 30.0
 """Seconds a plugin may take to finish after a call."""
@@ -80,6 +84,7 @@ class Room(Protocol):
 
     privacy: Privacy
     speaks: bool
+    voice: str
 
     async def say(self, prompt: Prompt) -> float:
         """Speak to everybody through the gate."""
@@ -275,7 +280,7 @@ class Seat:
             )
         if not self._room.speaks:
             raise Refusal(Closing.NOT_CONFIGURED).error(f"say to {to}")
-        prompt = await _prompt(text_or_prompt)
+        prompt = await _prompt(text_or_prompt, self._room.voice)
         self._room.record("speaking", plugin=self.plugin.name, prompt=prompt.name, seconds=prompt.seconds)
         played = await self._room.say(prompt)
         self._room.record("spoken", plugin=self.plugin.name, prompt=prompt.name, seconds=round(played, 3))
@@ -326,15 +331,20 @@ class Seat:
             self._fail(_told(error))
 
 
-async def _prompt(what: object) -> Prompt:
+async def _prompt(what: object, voice: str) -> Prompt:
     """Make a prompt of whatever a plugin wants to say; MediaError if it cannot be spoken."""
     if isinstance(what, Prompt):
         return what
     if isinstance(what, np.ndarray):
         return Prompt.from_pcm(what)
-    if isinstance(what, Path) or (isinstance(what, str) and Path(what[:4096]).suffix):
+    if isinstance(what, Path) or (isinstance(what, str) and Path(what[:4096]).suffix.lower() in AUDIO):
         return await asyncio.to_thread(Prompt.from_file, what)
-    raise MediaError("only a Prompt, samples or an audio file can be spoken: there is no voice for text")
+    if isinstance(what, str) and voice:
+        return await asyncio.to_thread(spoken, what, voice)
+    raise MediaError(
+        "only a Prompt, samples or an audio file can be spoken: this bot has no voice for text; give it one, "
+        'such as voice = "espeak-ng:pt-br"'
+    )
 
 
 def _told(error: BaseException) -> str:

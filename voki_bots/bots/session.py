@@ -137,6 +137,7 @@ class CallSession:
         archive: The folder below which calls are kept.
         rule: When to leave.
         speaks: Whether the bot may speak to everybody; without it, it has no sender.
+        voice: Says texts, such as ``espeak-ng:pt-br``.
         longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
         consent: What must have happened before anything is written.
         gate: Decides what may be sent, if it is not meant for everybody.
@@ -161,6 +162,7 @@ class CallSession:
         archive: Path,
         rule: Rule | None = None,
         speaks: bool = False,
+        voice: str = "",
         longest_pause: float | None = None,
         consent: ConsentPolicy | None = None,
         gate: Gate | None = None,
@@ -176,6 +178,7 @@ class CallSession:
         self.gate = gate or Gate(announces=speaks)
         self._join = join
         self.speaks = speaks
+        self.voice = voice
         self.video = any(plugin.video() for plugin in plugins)
         self.roster = Roster(call, "")
         self._account = account
