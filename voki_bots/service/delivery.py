@@ -79,7 +79,7 @@ class Delivery:
         """End every stream: the service stops."""
         self._stopped.set()
         for feed in self.feeds.all():
-            feed._wake()
+            feed.wake()
 
     # ------------------------------------------------------------ server-sent events
 

@@ -184,7 +184,9 @@ class Dispatch:
         finally:
             row.session = None
             session.bus.close()
-            await following
+            (problem,) = await asyncio.gather(following, return_exceptions=True)
+            if isinstance(problem, Exception):  # who reads of a call must not end the others
+                log.error("delivery_failed", why=f"{type(problem).__name__}: {problem}")
 
     def _not_joined(self, row: Row, error: Exception) -> None:
         wait = RETRIES[min(row.failures, len(RETRIES) - 1)]

@@ -132,7 +132,7 @@ class Feed:
             self._kept.append(entry)
         if isinstance(event, CallLeft):
             self._partial = {key: each for key, each in self._partial.items() if key[0] != bot}
-        self._wake()
+        self.wake()
         return entry
 
     def read(self, reading: Reading, limit: int = 100) -> list[Entry]:
@@ -175,9 +175,10 @@ class Feed:
     def close(self) -> None:
         """One bot less is in the call."""
         self.open -= 1
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let every reader look."""
         for wake in self._wakes:
             wake.set()
 
