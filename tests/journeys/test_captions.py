@@ -139,7 +139,7 @@ async def test_a_killed_recogniser_loses_no_words(sim: Sim) -> None:
         await heard.until(lambda finals: len(finals) >= before + 2)
     await heard.over()
     assert recognition.restarts == 1
-    assert all(wrong(KNOWN[ASKS], f.text) <= 0.2 for f in heard.finals[before:])
+    assert all(wrong(KNOWN[ASKS], f.text) <= 0.2 for f in heard.finals[before : before + 2])
     assert [line["type"] for line in lines(session)].count("gap") == 0
 
 
@@ -155,26 +155,28 @@ async def test_a_recogniser_that_stands_still_is_replaced(sim: Sim) -> None:
         before = len(heard.finals)
         await heard.until(lambda finals: len(finals) >= before + 4)
     await heard.over()
-    after = heard.finals[before:]
+    after = heard.finals[before : before + 4]  # the last of all is cut off by the end of the call
     assert after[0].late
     assert all(wrong(KNOWN[ASKS], f.text) <= 0.25 for f in after)
     starts = [f.start for f in after]
     assert all(1.0 < later - earlier < 6.0 for earlier, later in pairwise(starts))
 
 
-@pytest.mark.parametrize("fault", ["drop_socket", "freeze_media", "kill_ice"])
-async def test_captions_survive_the_network(sim: Sim, fault: str) -> None:
-    """The socket drops, media are dialled again: captions go on, under the same name."""
+@pytest.mark.parametrize(
+    ("fault", "more"), [("drop_socket", {}), ("freeze_media", {"seconds": 10}), ("kill_ice", {})]
+)
+async def test_captions_survive_the_network(sim: Sim, fault: str, more: dict[str, float]) -> None:
+    """The socket drops, nothing comes for 10 s, ICE dies: captions go on, under the same name."""
     call = await sim.call(CUSTOMER)
     async with sim.attend(call, bot()) as session:
         heard = Heard(session)
         await heard.said(1, "customer")
-        await call.fault(fault)
+        await call.fault(fault, **more)
         before = len(heard.finals)
         await heard.until(lambda finals: len(finals) >= before + 3)
     await heard.over()
     assert {f.name for f in heard.finals} == {"Kim"}
-    assert wrong(KNOWN[ASKS], heard.finals[-1].text) <= 0.2
+    assert wrong(KNOWN[ASKS], heard.finals[before + 2].text) <= 0.2
 
 
 async def test_on_final_is_called_with_what_was_said(sim: Sim) -> None:
