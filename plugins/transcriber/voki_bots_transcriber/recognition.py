@@ -216,6 +216,7 @@ class Recognition:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # nothing is imported from whatever folder we happen to be in
                 "-m",
                 "voki_bots_transcriber.child",
                 str(theirs.fileno()),
