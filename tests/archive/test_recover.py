@@ -68,6 +68,24 @@ def test_a_track_of_which_nothing_was_written_yet_has_no_audio(desk: Any) -> Non
     assert sidecar["invariant"]["ok"]
 
 
+def test_a_file_without_a_packet_adds_up_too(desk: Any) -> None:
+    """The first packet came some moments before the line of the track's beginning; a kill lost it."""
+    folder = desk.open()
+    folder.record("finish_planned", options={})
+    folder.record(TrackStarted(TRACK, at=0.524))
+    folder.record(GapFound(TRACK, 0.0, 0.5, GapCause.LATE_JOIN))
+    (folder.directory / "tracks").mkdir()
+    path = "tracks/customer-1.0.opus"
+    OggOpusWriter(folder.directory / path).close()
+    folder.record("track_file", track=str(TRACK), path=path, codec="opus", start=0.5)
+    folder.close()
+    sidecar = seal(folder.directory)
+    (track,) = sidecar["tracks"]
+    assert (track["end"], track["audio"]) == (0.524, 0.0)
+    assert track["gaps"][1:] == [{"start": 0.5, "end": 0.524, "cause": "stalled"}]
+    assert sidecar["invariant"]["ok"]
+
+
 @pytest.mark.parametrize("stray", [True, False], ids=["audio_of_nobody", "seconds_later"])
 def test_a_track_that_lacks_more_than_a_moment_stays_cut_off(desk: Any, stray: bool) -> None:
     """There is audio that the journal gives to no track, or there was time to write some."""

@@ -16,11 +16,14 @@ from tests.journeys.conftest import RATE, environment, eventually, journal, prog
 from tests.service.conftest import free_port
 from voki_bots.archive.journal import check_chain, read_journal
 from voki_bots.archive.seal import seal, verify
-from voki_bots.testing.signals import correlation, decode
+from voki_bots.testing.signals import correlation, decode, heard
 from voki_bots.testing.sim import Sim, SimCall
 
 LOSS = 1.0
 """Seconds before a kill that may be lost."""
+
+QUIET = -50.0
+"""dBFS. Of a pause between sentences two decoders that began at different packets give different noise."""
 
 
 async def test_kill_minus_nine_loses_a_second_at_most(sim: Sim, tmp_path: Path) -> None:
@@ -70,10 +73,10 @@ async def test_a_service_that_is_killed_again_and_again_loses_a_second_each_time
             await eventually(lambda n=life: len(_openings(folder)) > n, "the bot being in the call", 30)
             if life == 0:
                 await eventually(lambda: len(_known(folder)) == 2, "both being known", 20)
-            heard = await _heard(call, folder, rng.uniform(0.3, 3.0))
+            reached = await _heard(call, folder, rng.uniform(0.3, 3.0))
             os.kill(bot.process.pid, signal.SIGKILL)
             await bot.ended()
-        for seconds, recorded in zip(sorted(heard.values()), _recorded(folder), strict=True):
+        for seconds, recorded in zip(sorted(reached.values()), _recorded(folder), strict=True):
             assert recorded >= seconds - LOSS, f"life {life}"
     async with program("run", str(config), env=env):
         await eventually(lambda: len(_openings(folder)) > kills, "the bot being in the call", 30)
@@ -81,12 +84,17 @@ async def test_a_service_that_is_killed_again_and_again_loses_a_second_each_time
         assert _known(folder) == {"attendant", "customer"}
         await call.end()
         await eventually(lambda: sidecar(folder)["finish"]["at"], "the finish", 40)
+    alike = {}
     for person in call.people:
         voice = decode(await call.sent(person, tmp_path / f"{person.role}.opus"), RATE)
         for file in folder.glob(f"tracks/{person.role}-*.opus"):
-            recorded = decode(file, RATE)
-            settled = recorded[RATE // 2 :]  # a decoder that begins in the middle needs some packets
-            assert len(settled) < RATE or correlation(settled, voice) >= 0.99, file
+            settled = decode(file, RATE)[
+                RATE // 2 :
+            ]  # a decoder that begins in the middle needs some packets
+            if len(settled) >= RATE and heard(settled, RATE).level > QUIET:
+                alike[file.name] = correlation(settled, voice)
+    assert alike
+    assert min(alike.values()) >= 0.99, alike
     assert sidecar(folder)["attendances"][kills]["ended"]
     assert sidecar(folder)["invariant"]["violations"] == []
     verifying = await asyncio.create_subprocess_exec(

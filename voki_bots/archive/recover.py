@@ -21,7 +21,8 @@ def missing_lines(
     """Say what the journal lacks about tracks that have a beginning and no end.
 
     What neither the file nor a journalled gap accounts for was received, but not yet written when the
-    crash came: a gap with the cause `stalled`. A track that had no file yet, and began less than
+    crash came: a gap with the cause `stalled`, even if that was all between the first packet and the line
+    that says that the track began. A track that had no file yet, and began less than
     `UNWRITTEN` before the crash, holds nothing.
 
     Args:
@@ -47,7 +48,7 @@ def missing_lines(
         begin = min([track["start"], *(start for start, _ in covered)])
         end = max([track["start"], *(end for _, end in covered)])
         facts = {"track": track["id"], "recovered": True}
-        for start, stop in _uncovered(covered, begin):
+        for start, stop in _uncovered([*covered, (end, end)], begin):
             yield stop, "gap_found", facts | {"start": start, "end": stop, "cause": str(GapCause.STALLED)}
         yield end, "track_ended", facts | {"audio": audio}
 
