@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 _BOT = "join"
 _METER = "display"
 
+CallId = Annotated[
+    str, typer.Argument(metavar="CALL_ID", help="The call's id, as `voki-bots calls` shows it.")
+]
+Tenant = Annotated[
+    str | None, typer.Option(metavar="T", help="The call's tenant, if not that of [voki] or VOKI_TENANT.")
+]
+Seconds = Annotated[float | None, typer.Option(min=0.0, metavar="N", help="Leave after so many seconds.")]
+
 
 def join(
-    call_id: Annotated[
-        str, typer.Argument(metavar="CALL_ID", help="The call's id, as `voki-bots calls` shows it.")
-    ],
-    tenant: Annotated[
-        str | None, typer.Option(metavar="T", help="The call's tenant, if not that of [voki] or VOKI_TENANT.")
-    ] = None,
+    call_id: CallId,
+    tenant: Tenant = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="The platform, the account and, if wanted, a bot."),
@@ -49,9 +53,7 @@ def join(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where calls are kept, instead of what settings say.")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.0, metavar="N", help="Leave after so many seconds.")
-    ] = None,
+    seconds: Seconds = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error."),

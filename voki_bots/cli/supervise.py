@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voki_bots.cli.join import checked_ids
+from voki_bots.cli.join import CallId, Seconds, Tenant, checked_ids
 from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 
 
 def supervise(
-    call_id: Annotated[
-        str, typer.Argument(metavar="CALL_ID", help="The call's id, as `voki-bots calls` shows it.")
-    ],
-    tenant: Annotated[
-        str | None, typer.Option(metavar="T", help="The call's tenant, if not that of [voki] or VOKI_TENANT.")
-    ] = None,
+    call_id: CallId,
+    tenant: Tenant = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="The platform, the supervisor's own account, [supervision]."),
@@ -41,9 +37,7 @@ def supervise(
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the journal of what was done goes.")
     ] = Path("supervision"),
-    seconds: Annotated[
-        float | None, typer.Option(min=0.0, metavar="N", help="Leave after so many seconds.")
-    ] = None,
+    seconds: Seconds = None,
 ) -> None:
     """Listen to a call, and say something to the attendant alone or to everybody.
 

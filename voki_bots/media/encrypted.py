@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voki_bots.errors import ConfigurationError, FileWriteError
-from voki_bots.media.newfile import NewFile
+from voki_bots.media.newfile import LinesFile, NewFile
 
 MAGIC = b"voki-bots encrypted 1\n"
 ENDING = ".enc"
@@ -97,9 +97,20 @@ def check_recipients(recipients: Sequence[str]) -> list[str]:
     return found
 
 
-def new_file(path: Path, recipients: Sequence[str] = ()) -> NewFile:
-    """Begin a file, encrypted if there are recipients."""
-    return EncryptedFile(path, recipients) if recipients else NewFile(path)
+def new_file(path: Path, recipients: Sequence[str] = (), *, lines: bool = False) -> NewFile:
+    """Begin a file.
+
+    Args:
+        path: Where.
+        recipients: Public keys of age for whom it is encrypted, if any.
+        lines: It is one of lines, so one that is there and readable is gone on with.
+
+    Raises:
+        FileWriteError: If the disk does not take it, or it is there already.
+    """
+    if recipients:
+        return EncryptedFile(path, recipients)
+    return LinesFile(path) if lines else NewFile(path)
 
 
 class EncryptedFile(NewFile):

@@ -1,4 +1,4 @@
-"""New files that only grow."""
+"""Files that only grow."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ class NewFile:
         FileWriteError: From every method, if the disk does not take it.
     """
 
+    _flags = os.O_WRONLY | os.O_EXCL
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd: int | None = None
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+            self._fd = os.open(path, self._flags | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o600)
         except OSError as error:
             raise self._error("created", error) from error
 
@@ -65,3 +67,20 @@ class NewFile:
 
     def _error(self, verb: str, error: OSError) -> FileWriteError:
         return FileWriteError(f"{self.path} cannot be {verb}: {error.strerror or error}", path=str(self.path))
+
+
+class LinesFile(NewFile):
+    """A file of lines, new or gone on with; a last line that a kill cut off is ended first."""
+
+    _flags = os.O_RDWR | os.O_APPEND
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        fd = self._descriptor()
+        try:
+            size = os.fstat(fd).st_size
+            torn = size and os.pread(fd, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise self._error("read", error) from error
+        if torn:
+            self.write(b"\n")

@@ -130,7 +130,6 @@ class Recognition:
         self._heard_of = 0.0
         self._wake = asyncio.Event()
         self._woken = False
-        self._closing = False
         self.warmed = 0
         self._serving: asyncio.Task[None] | None = None
 
@@ -152,7 +151,6 @@ class Recognition:
 
     async def close(self) -> None:
         """End the process; what waits is forgotten."""
-        self._closing = True
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)

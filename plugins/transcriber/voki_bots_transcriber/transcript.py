@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,7 +50,8 @@ class Transcript:
         self._failed = False
         self._path, before = _path(call.directory, encrypted=bool(recipients))
         self._numbers = itertools.count(before + 1)
-        self._file: _Plain | Any = new_file(self._path, recipients) if recipients else _Plain(self._path)
+        self._readable = not recipients
+        self._file = new_file(self._path, recipients, lines=True)
         head = {
             "type": "transcript",
             "version": VERSION,
@@ -76,7 +76,7 @@ class Transcript:
     def close(self) -> None:
         """Make it durable, and of a readable one what people read; returns when that is done."""
         self._do(self._file.close)
-        if isinstance(self._file, _Plain):
+        if self._readable:
             self._do(self._caption)
         self._do(lambda: None).result()
 
@@ -105,45 +105,6 @@ class Transcript:
             if not self._failed:
                 self._failed = True
                 self._call.log.error("transcript_failed", path=str(self._path), why=str(error))
-
-
-class _Plain:
-    """A file that grows by whole lines, also one of an earlier attendance."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._fd: int | None = os.open(path, flags, 0o600)
-            size = os.fstat(self._fd).st_size
-            torn = size and os.pread(self._fd, 1, size - 1) != b"\n"
-        except OSError as error:
-            raise self._error("opened", error) from error
-        if torn:  # a kill cut the last line off
-            self.write(b"\n")
-
-    def write(self, line: bytes) -> None:
-        if self._fd is None:
-            raise FileWriteError(f"{self._path} is closed already", path=str(self._path))
-        try:
-            while line:
-                line = line[os.write(self._fd, line) :]
-        except OSError as error:
-            raise self._error("written", error) from error
-
-    def close(self) -> None:
-        if self._fd is None:
-            return
-        fd, self._fd = self._fd, None
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            raise self._error("made durable", error) from error
-        finally:
-            os.close(fd)
-
-    def _error(self, verb: str, error: OSError) -> FileWriteError:
-        return FileWriteError(f"{self._path} cannot be {verb}: {error.strerror}", path=str(self._path))
 
 
 def _path(directory: Path, *, encrypted: bool) -> tuple[Path, int]:
