@@ -84,7 +84,7 @@ class Stream:
     def __init__(self, recognition: Recognition, number: int, listener: Listener) -> None:
         self.number = number
         self.listener = listener
-        self.sent: deque[Message] = deque()
+        self.sent: deque[tuple[Message, float]] = deque()
         """What would have to be said again if the process died now."""
         self.in_flight: deque[tuple[Message, float]] = deque()
         self.suspect: int | None = None
@@ -299,7 +299,7 @@ class Recognition:
             self._heard_of = now
         self._in_flight += 1
         stream.in_flight.append((message, at))
-        stream.sent.append(message)
+        stream.sent.append((message, at))
         writer.write(Message(kind, message.stream, message.position, message.body).encoded())
 
     async def _watch(self) -> None:
@@ -326,8 +326,8 @@ class Recognition:
                 found = json.loads(message.body)
                 while (
                     stream.sent
-                    and _end(stream.sent[0]) <= message.position
-                    and stream.sent[0].kind != Kind.CLOSE
+                    and _end(stream.sent[0][0]) <= message.position
+                    and stream.sent[0][0].kind != Kind.CLOSE
                 ):
                     stream.sent.popleft()
                 late = bool(stream.in_flight) and self._loop.time() - stream.in_flight[0][1] > LATE
@@ -346,20 +346,19 @@ class Recognition:
             stream.over.set_result(None)
 
     def _replay(self) -> None:
-        """Let everything that was sent and not answered be said again, before what waits."""
+        """Let everything that was sent and not answered be said again, before what waits, with its age."""
         self._in_flight = 0
         again: list[tuple[Message, float]] = []
-        now = self._loop.time()
         for stream in tuple(self._streams.values()):
             flying, stream.in_flight = bool(stream.in_flight), deque()
             sent, stream.sent = stream.sent, deque()
-            first = sent[0].position if sent else None
+            first = sent[0][0].position if sent else None
             if flying and first is not None and stream.suspect == first:
                 # Twice it died over this utterance: it is left out, for the others' sake.
-                stream.listener.missed(first, _end(sent[-1]), "recogniser_died")
-                sent = deque(each for each in sent if not each.body)
+                stream.listener.missed(first, _end(sent[-1][0]), "recogniser_died")
+                sent = deque(each for each in sent if not each[0].body)
             stream.suspect = first if flying else None
-            again += [(each, now) for each in sent]
+            again += sent
         self._waiting.put_back(again)
 
 
