@@ -291,6 +291,21 @@ async def test_a_process_that_dies_hears_the_utterance_again(recognition: Recogn
     assert recognition.restarts == 1
 
 
+async def test_what_is_heard_again_is_as_old_as_it_is(recognition: Recognition) -> None:
+    """A restart makes nothing new of what was said before it: it counts as lag, and can be late."""
+    stream = recognition.stream(Listener())
+    feed(stream, NAMES[0])
+    fed = asyncio.get_running_loop().time()
+    while recognition.waiting > 10:
+        await _turn()
+    assert recognition.pid is not None
+    os.kill(recognition.pid, signal.SIGKILL)
+    while not recognition.restarts:
+        await _turn()
+    assert recognition._waiting.since is not None
+    assert recognition._waiting.since <= fed
+
+
 async def test_what_kills_it_twice_is_left_out(recognition: Recognition) -> None:
     """The utterance becomes a gap, and what follows is heard."""
     listener = Listener()
