@@ -88,9 +88,8 @@ async def test_a_service_that_is_killed_again_and_again_loses_a_second_each_time
     for person in call.people:
         voice = decode(await call.sent(person, tmp_path / f"{person.role}.opus"), RATE)
         for file in folder.glob(f"tracks/{person.role}-*.opus"):
-            settled = decode(file, RATE)[
-                RATE // 2 :
-            ]  # a decoder that begins in the middle needs some packets
+            # A decoder that begins in the middle needs some packets.
+            settled = decode(file, RATE)[RATE // 2 :]
             if len(settled) >= RATE and heard(settled, RATE).level > QUIET:
                 alike[file.name] = correlation(settled, voice)
     assert alike

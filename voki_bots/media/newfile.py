@@ -18,6 +18,7 @@ class NewFile:
     """
 
     _flags = os.O_WRONLY | os.O_EXCL
+    _opened = "created"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,7 +26,7 @@ class NewFile:
         try:
             self._fd = os.open(path, self._flags | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o600)
         except OSError as error:
-            raise self._error("created", error) from error
+            raise self._error(self._opened, error) from error
 
     @property
     def closed(self) -> bool:
@@ -73,6 +74,7 @@ class LinesFile(NewFile):
     """A file of lines, new or gone on with; a last line that a kill cut off is ended first."""
 
     _flags = os.O_RDWR | os.O_APPEND
+    _opened = "opened"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -298,8 +298,9 @@ class Recognition:
         if not self._in_flight:
             self._heard_of = now
         self._in_flight += 1
-        stream.in_flight.append((message, at))
-        stream.sent.append((message, at))
+        entry = message, at
+        stream.in_flight.append(entry)
+        stream.sent.append(entry)
         writer.write(Message(kind, message.stream, message.position, message.body).encoded())
 
     async def _watch(self) -> None:
