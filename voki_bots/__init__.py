@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from voki_bots.archive.voices import RecordedVoice, recorded_voices
     from voki_bots.bots.bot import Bot
     from voki_bots.bots.consent import ConsentPolicy
+    from voki_bots.bots.desk import SIDES, Chair, Desk, Supervised
+    from voki_bots.bots.gate import Closing, Refusal
+    from voki_bots.bots.login import Login
     from voki_bots.bots.plugin import (
         Attendance,
         FrameSink,
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
         PacketSink,
         Plugin,
         PluginSettings,
+        Supervising,
     )
-    from voki_bots.bots.rule import Login, Rule
+    from voki_bots.bots.rule import Rule
+    from voki_bots.bots.speakers import check_voice, spoken
     from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
     from voki_bots.bots.watch import Watch, WatchFired
     from voki_bots.calls import (
@@ -107,6 +112,8 @@ if TYPE_CHECKING:
     from voki_bots.media.containers import OggOpusWriter
     from voki_bots.media.encrypted import Keys, check_recipients, new_file
     from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink, VideoPacket
+    from voki_bots.media.live import Live
+    from voki_bots.media.livemix import LiveMix
     from voki_bots.media.matroska import MatroskaWriter
     from voki_bots.media.prompts import Prompt
     from voki_bots.media.vad import Vad
@@ -124,6 +131,9 @@ _HOMES = {
     "voki_bots.archive.voices": ("RecordedVoice", "recorded_voices"),
     "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.consent": ("ConsentPolicy",),
+    "voki_bots.bots.desk": ("SIDES", "Chair", "Desk", "Supervised"),
+    "voki_bots.bots.gate": ("Closing", "Refusal"),
+    "voki_bots.bots.login": ("Login",),
     "voki_bots.bots.plugin": (
         "Attendance",
         "FrameSink",
@@ -134,8 +144,10 @@ _HOMES = {
         "PacketSink",
         "Plugin",
         "PluginSettings",
+        "Supervising",
     ),
-    "voki_bots.bots.rule": ("Login", "Rule"),
+    "voki_bots.bots.rule": ("Rule",),
+    "voki_bots.bots.speakers": ("check_voice", "spoken"),
     "voki_bots.bots.supervision": ("SupervisionStrategy", "Supervisor"),
     "voki_bots.bots.watch": ("Watch", "WatchFired"),
     "voki_bots.calls": (
@@ -213,6 +225,8 @@ _HOMES = {
     "voki_bots.media.containers": ("OggOpusWriter",),
     "voki_bots.media.encrypted": ("Keys", "check_recipients", "new_file"),
     "voki_bots.media.frames": ("AudioFrame", "Filter", "Packet", "Sink", "VideoPacket"),
+    "voki_bots.media.live": ("Live",),
+    "voki_bots.media.livemix": ("LiveMix",),
     "voki_bots.media.matroska": ("MatroskaWriter",),
     "voki_bots.media.prompts": ("Prompt",),
     "voki_bots.media.vad": ("Vad",),
@@ -224,6 +238,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "SIDES",
     "AnswerReceived",
     "AppointmentReminded",
     "Archive",
@@ -239,6 +254,8 @@ __all__ = [
     "CallJoined",
     "CallLeft",
     "CandidateReceived",
+    "Chair",
+    "Closing",
     "ConfigurationError",
     "ConnectionLostError",
     "ConsentAnnounced",
@@ -247,6 +264,7 @@ __all__ = [
     "ConsentRefused",
     "CustomerDequeued",
     "CustomerQueued",
+    "Desk",
     "DigitPressed",
     "EncodedFrame",
     "FileWriteError",
@@ -263,6 +281,8 @@ __all__ = [
     "JoinRefusedError",
     "Keys",
     "Listening",
+    "Live",
+    "LiveMix",
     "Log",
     "Login",
     "MatroskaWriter",
@@ -298,6 +318,7 @@ __all__ = [
     "RecordingPaused",
     "RecordingResumed",
     "Redactor",
+    "Refusal",
     "ReplyTimeoutError",
     "Role",
     "Rule",
@@ -311,6 +332,8 @@ __all__ = [
     "StorageConflictError",
     "StorageError",
     "StorageTarget",
+    "Supervised",
+    "Supervising",
     "Supervision",
     "SupervisionError",
     "SupervisionStarted",
@@ -332,10 +355,12 @@ __all__ = [
     "attach",
     "caption_files",
     "check_recipients",
+    "check_voice",
     "find_model",
     "new_file",
     "read_transcript",
     "recorded_voices",
+    "spoken",
     "transcript_line",
     "wait_until_sealed",
 ]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,9 +18,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.consent import ConsentPolicy
+from voki_bots.bots.login import Login, secret_in
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.registry import Registry, problems
-from voki_bots.bots.rule import Login, Rule
+from voki_bots.bots.rule import Rule
 from voki_bots.bots.watch import Watch
 from voki_bots.errors import ConfigurationError
 
@@ -104,7 +104,7 @@ class VokiSettings(BaseSettings):
             raise ConfigurationError(
                 "voki.password: no password; set VOKI_PASSWORD or voki.password_file", path="voki.password"
             )
-        return _secret_in(self.password_file, "voki.password_file")
+        return secret_in(self.password_file, "voki.password_file")
 
     @property
     def loopback(self) -> bool:
@@ -291,14 +291,7 @@ def credentials_of(voki: VokiSettings, bot: Bot | None = None) -> Credentials:
         turn_hosts=voki.turn_hosts,
     )
     if bot is not None and (login := bot.login) is not None:
-        read = partial(_secret_in, path=f"bots.{bot.name}.login")
-        shared = replace(
-            shared,
-            email=login.email,
-            password=partial(read, login.password_file),
-            totp_secret=partial(read, login.totp_file) if login.totp_file else None,
-            token_file=login.token_file,
-        )
+        shared = shared.of(login, path=f"bots.{bot.name}.login")
     shared.password()
     return shared
 
@@ -313,7 +306,7 @@ def delivery_secret(settings: Settings, number: int) -> bytes:
     shared = settings.voki.delivery_secret
     if file is None and shared is None:
         raise ConfigurationError(f"{path}: no secret; set it, or VOKI_DELIVERY_SECRET", path=path)
-    secret = _secret_in(file, path) if file is not None else shared.get_secret_value()  # type: ignore[union-attr]  # checked above
+    secret = secret_in(file, path) if file is not None else shared.get_secret_value()  # type: ignore[union-attr]  # checked above
     if len(secret.strip()) < SHORTEST_TOKEN:
         raise ConfigurationError(
             f"{path}: expected at least {SHORTEST_TOKEN} characters, got {len(secret.strip())}", path=path
@@ -391,7 +384,7 @@ def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> s
     if given is not None:
         secret, path = given.get_secret_value(), f"VOKI_{name.upper()}"
     elif file is not None:
-        secret = _secret_in(file, path)
+        secret = secret_in(file, path)
     else:
         return None
     if not secret.strip():
@@ -401,13 +394,6 @@ def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> s
 
 def _loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _secret_in(file: Path, path: str) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {file} cannot be read: {_reason(error)}", path=path) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -105,7 +105,7 @@ async def test_a_barge_is_heard_by_all_and_a_monitor_by_nobody(sim: Sim, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("switch", "why"), [("no_start", "not_confirmed"), ("wrong_supervisor", "mode_changed")]
+    ("switch", "why"), [("no_start", "not_confirmed"), ("wrong_supervisor", "other_supervisor")]
 )
 async def test_what_the_platform_does_not_confirm_is_not_said(
     sim: Sim, tmp_path: Path, switch: str, why: str

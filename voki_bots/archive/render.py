@@ -33,6 +33,9 @@ PACKET_SECONDS = 0.020
 
 _READ_BEFORE = 1.0
 
+WHISPER = "whisper"
+"""How the file of what a supervisor whispered is called; its role is none of those that can be mixed."""
+
 _NOTHING: Spans = {}
 
 
@@ -192,6 +195,9 @@ def voices_of(
         known = str(person.get("role") or "unknown")
         role = str(Role.parse(known if known != "unknown" else track["role"]))
         key = f"participant {track['participant']}" if track["participant"] else f"track {track['id']}"
+        if track["local"] and role == Role.SUPERVISOR:
+            # Not everybody heard it, so it is in nothing that others are to hear.
+            role, key = WHISPER, f"whisper {track['participant']}"
         if key not in found:
             numbers[role] = numbers.get(role, 0) + 1
             name = str(person.get("name") or "")

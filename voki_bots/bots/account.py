@@ -11,13 +11,15 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
+from voki_bots.bots.login import Login, secret_in
 from voki_bots.calls import Call
 from voki_bots.errors import VokiError
 from voki_bots.media.peer import IceServer
@@ -60,6 +62,22 @@ class Credentials:
     relay_only: bool = False
     turn_hosts: tuple[str, ...] = ()
     receive_path: str = "tick"
+
+    def of(self, login: Login, *, path: str) -> Credentials:
+        """The same platform with another account.
+
+        Args:
+            login: The account.
+            path: The setting that names it, for errors.
+        """
+        read = partial(secret_in, path=path)
+        return replace(
+            self,
+            email=login.email,
+            password=partial(read, login.password_file),
+            totp_secret=partial(read, login.totp_file) if login.totp_file else None,
+            token_file=login.token_file,
+        )
 
     def websocket(self) -> str:
         """The address of the websocket, without its parameters."""

@@ -10,7 +10,7 @@ away) closes it and forgets all of that: it must be armed again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from voki_bots.bots.gate import Closing, Gate, GateState, Refusal
 from voki_bots.calls import Supervision
@@ -25,16 +25,24 @@ class SupervisionGate(Gate):
     Args:
         user_id: Us, as the platform calls us.
         proven: Modes of which a signed profile says that the platform routes them as it should.
+        paused: Whether the recording of the call is paused: what cannot be recorded is not said.
 
     Attributes:
         mode: Which is taken; None while none is.
     """
 
-    def __init__(self, user_id: str, *, proven: Collection[Supervision] = ()) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        *,
+        proven: Collection[Supervision] = (),
+        paused: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(announces=False)
         self.user_id = user_id
         self.mode: Supervision | None = None
         self._proven = frozenset(proven)
+        self._elsewhere = paused
         self._acted = False
         self._confirmed = False
         self._early: Supervision | None = None
@@ -45,7 +53,7 @@ class SupervisionGate(Gate):
             return Refusal(Closing.CALL_OVER)
         if not self._connected:
             return Refusal(self._closing or Closing.NOT_CONNECTED)
-        if self._paused:
+        if self._paused or self._elsewhere():
             return Refusal(Closing.PAUSED)
         if self._closing is not None:
             return Refusal(self._closing)
@@ -83,7 +91,9 @@ class SupervisionGate(Gate):
             # Where the mode is taken by joining, the word of it comes before there are media.
             self._early = mode if supervisor_id == self.user_id and not self._connected else None
             return
-        if supervisor_id != self.user_id or mode is not self.mode:
+        if supervisor_id != self.user_id:
+            self.close(Closing.OTHER_SUPERVISOR)
+        elif mode is not self.mode:
             self.close(Closing.MODE_CHANGED)
         else:
             self._confirmed = True

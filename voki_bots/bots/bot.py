@@ -13,9 +13,10 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from voki_bots.bots.consent import ConsentPolicy
 from voki_bots.bots.handlers import Handlers, On, When
+from voki_bots.bots.login import Login
 from voki_bots.bots.plugin import Handler, Plugin
 from voki_bots.bots.registry import Registry, configure
-from voki_bots.bots.rule import Login, Rule
+from voki_bots.bots.rule import Rule
 from voki_bots.bots.speakers import check_voice
 from voki_bots.bots.watch import Watch, Watching
 from voki_bots.calls import (

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from voki_bots.archive.layout import archive_of
 from voki_bots.bots.account import Account
+from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.session import CallSession
+from voki_bots.bots.supervision import supervising
 from voki_bots.calls import Call
 from voki_bots.errors import ConfigurationError, PluginError, VokiError
 
@@ -26,12 +29,14 @@ class Crew:
         plugins: Its plugins, entered.
         archive: The folder, or its template, below which its calls are kept.
         account: The user as whom it attends.
+        accounts: Sign in whoever supervises its calls; without it nobody does.
     """
 
     bot: Bot
     plugins: Sequence[Plugin[Any]]
     archive: Path
     account: Account
+    accounts: Accounts | None = None
 
     def session(self, call: Call, **more: Any) -> CallSession:
         """A session of this bot in a call, to be entered; `more` goes to `CallSession`."""
@@ -46,6 +51,7 @@ class Crew:
             voice=self.bot.voice,
             longest_pause=self.bot.longest_pause,
             consent=self.bot.consent,
+            supervise=partial(supervising, self.accounts) if self.accounts is not None else None,
             **more,
         )
 

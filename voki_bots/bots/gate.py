@@ -33,6 +33,9 @@ class Closing(StrEnum):
     HEARD_BY_NOBODY = "heard_by_nobody"
     NOT_PERMITTED = "not_permitted"
     NOT_THERE = "not_there"
+    ON_HOLD = "on_hold"
+    BUSY = "busy"
+    OTHER_SUPERVISOR = "other_supervisor"
     PAUSED = "paused"
     RECONNECT = "reconnect"
     RENEGOTIATION = "renegotiation"
@@ -44,13 +47,17 @@ class Closing(StrEnum):
 
 
 SENTENCES = {
-    Closing.NOT_CONFIGURED: "this bot is not configured to speak",
-    Closing.NOT_CONNECTED: "the media connection is not up",
-    Closing.NOT_CONFIRMED: "the platform has not confirmed who will hear it",
+    Closing.NOT_CONFIGURED: "this bot is not configured to speak; give it a way, and an account that may",
+    Closing.NOT_CONNECTED: "the media connection is not up; try again in a moment",
+    Closing.NOT_CONFIRMED: "the platform has not confirmed who will hear it; try again, or prove it with "
+    "`voki-bots probe` and a signed profile",
     Closing.NOT_ARMED: "no mode is taken; take whisper or barge first",
     Closing.HEARD_BY_NOBODY: "who monitors is heard by nobody; take whisper or barge",
     Closing.NOT_PERMITTED: "the platform does not let this user; give the account the role of a supervisor",
-    Closing.NOT_THERE: "there is no attendant in the call who could hear it",
+    Closing.NOT_THERE: "there is no attendant in the call who could hear it; wait until one has joined",
+    Closing.ON_HOLD: "the call is on hold, and nobody would hear it; wait until it goes on",
+    Closing.BUSY: "somebody else supervises this call with the same account; use one for each person",
+    Closing.OTHER_SUPERVISOR: "another supervisor took the call; agree with them, then arm it again",
     Closing.PAUSED: "the recording is paused, and what cannot be recorded is not said",
     Closing.RECONNECT: "the connection was replaced; it must be armed again",
     Closing.RENEGOTIATION: "the session was renegotiated; it must be armed again",

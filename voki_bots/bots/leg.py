@@ -33,6 +33,7 @@ from voki_bots.calls import (
     TrackStarted,
 )
 from voki_bots.errors import SupervisionError
+from voki_bots.media.live import Live
 from voki_bots.media.peer import Peer
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Mixer, Prompt
@@ -101,6 +102,9 @@ class Room(Protocol):
     async def rejoin(self) -> None:
         """Leave the call's topic and join it anew."""
 
+    def sent(self, packet: Received) -> None:
+        """A packet of our own went out."""
+
 
 class Leg:
     """Our leg of a call's media.
@@ -121,6 +125,7 @@ class Leg:
         self._zero = zero
         self._clock = clock
         self._log = structlog.get_logger(__name__).bind(tenant=account.tenant)
+        self._others: dict[str, Participant] = {}
         self._newest: dict[tuple[int, str, int], Received] = {}
         self._tracks: dict[tuple[int, str, int], Track] = {}
         self._tokens: dict[tuple[int, str], tuple[str, ...]] = {}
@@ -152,7 +157,7 @@ class Leg:
             video=self._room.video,
             voice=self._mixer,
             on_packet=lambda received: self._packet(segment, received),
-            on_sent=lambda sent: self.pipeline.push_local(segment, sent),
+            on_sent=lambda sent: self._sent(segment, sent),
             on_report=(lambda report: self._reported(segment, report)) if self._room.video else None,
             on_fallback=self._room.fell_back,
             clock=self._clock,
@@ -161,7 +166,7 @@ class Leg:
         )
         return self._peer
 
-    async def say(self, prompt: Prompt) -> float:
+    async def say(self, prompt: Prompt | Live) -> float:
         """Speak to everybody; resolves when the last sample was sent.
 
         The platform is told that we are not muted before the first word, and muted after the last (Q20).
@@ -172,7 +177,7 @@ class Leg:
         if self._mixer is None:
             raise Refusal(Closing.NOT_CONFIGURED).error("say")
         self._room.gate.arm()
-        await asyncio.to_thread(lambda: prompt.packets)
+        await asyncio.to_thread(prompt.prepare)
         deadline = self._clock() + FLOWING
         while (refusal := self._room.gate.refusal()) is not None:
             if refusal.why not in _PASSING or self._clock() > deadline:
@@ -193,6 +198,16 @@ class Leg:
             self._speakers -= 1
             if not self._speakers:
                 self.send("mute", payloads.mute("audio", muted=True))
+
+    def overheard(self, who: Participant) -> Callable[[Received], None]:
+        """Give what takes the packets of somebody who says in this call what we do not receive."""
+        line = f"whisper{len(self._others)}"
+        self._others[line] = who
+        return lambda sent: self.pipeline.push_local(self.dialler.segment, sent._replace(mid=line))
+
+    def _sent(self, segment: int, packet: Received) -> None:
+        self.pipeline.push_local(segment, packet)
+        self._room.sent(packet)
 
     def _refused(self) -> SupervisionError | None:
         refusal = self._room.gate.refusal()
@@ -342,7 +357,8 @@ class Leg:
         if isinstance(event, PacketsDropped):
             self._log.error("packets_dropped", by=event.plugin, track=str(event.track), count=event.count)
         if isinstance(event, TrackStarted) and event.track.local:
-            said = self._room.roster.spoke(event.track, self._room.bot)
+            other = self._others.get(event.track.mid)
+            said = self._room.roster.spoke(event.track, self._room.bot, other)
             self._room.publish(TrackAttributed(event.track, said))
             self.pipeline.reselect()
         elif isinstance(event, TrackStarted):

@@ -18,10 +18,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict
 
+from voki_bots.bots.gate import GateState, Refusal
+from voki_bots.bots.login import Login
 from voki_bots.calls import (
     Attribution,
     Call,
@@ -30,9 +43,14 @@ from voki_bots.calls import (
     PluginEvent,
     Role,
     ServiceEvent,
+    Supervision,
     Track,
 )
 from voki_bots.media.frames import AudioFrame, Filter, Packet, Sink
+
+if TYPE_CHECKING:
+    from voki_bots.media.live import Live
+    from voki_bots.media.prompts import Prompt
 
 ENTRY_POINTS = "voki_bots.plugins"
 """The entry-point group in which plugins are found."""
@@ -95,6 +113,40 @@ class Listening(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
+
+
+class Supervising(Protocol):
+    """Somebody who supervises a call, from a session of his own; see `voki_bots.Supervisor`."""
+
+    @property
+    def user_id(self) -> str:
+        """Who he is at the platform."""
+
+    @property
+    def mode(self) -> Supervision | None:
+        """The mode that is taken; None while none is."""
+
+    @property
+    def state(self) -> GateState:
+        """Where the gate is: ``listening``, ``arming``, ``open`` or ``closed``."""
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why nothing can be said now; None while it can."""
+
+    async def monitor(self) -> object:
+        """Listen, and let the platform tell so; nothing of us can be heard.
+
+        Raises:
+            SupervisionError: If the platform refuses.
+        """
+
+    async def speak(self, mode: Supervision, prompt: Prompt | Live) -> float:
+        """Say something in a mode; give the seconds that were played.
+
+        Raises:
+            SupervisionError: If it cannot be armed, or the gate closes while it is said.
+        """
 
 
 class Attendance(Protocol):
@@ -172,6 +224,31 @@ class Attendance(Protocol):
             SupervisionError: If this bot may not speak here and now (`why` says it as a value), or may no
                 longer while it speaks; the gate is closed by default.
             MediaError: If it is nothing that can be spoken.
+        """
+
+    def supervise(
+        self,
+        login: Login,
+        strategy: object,
+        *,
+        proven: Collection[Supervision] = (),
+        name: str = "supervisor",
+    ) -> AbstractAsyncContextManager[Supervising]:
+        """Let somebody supervise the call from a session of his own, until the ``async with`` ends.
+
+        The bot's own session is not touched. Its pauses silence him, and what he whispers has a track of its
+        own in its recording.
+
+        Args:
+            login: His own account.
+            strategy: How the platform is asked: a `SupervisionStrategy`.
+            proven: Modes that a signed profile proves for this tenant.
+            name: How he is called in journals and on his track.
+
+        Raises:
+            SupervisionError: If this session cannot sign anybody in.
+            ConfigurationError: On entering, if a file of the account cannot be read.
+            AuthenticationError: On entering, if the platform refuses the account.
         """
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:

@@ -205,9 +205,15 @@ class Roster:
         line.attribution = _remembered(line)
         self._lines[track] = line
 
-    def spoke(self, track: Track, name: str) -> Attribution:
-        """Take note of a track of the bot's own; it is nobody else's, and tells nothing of the others'."""
-        itself = Participant(self._own_id, name, Role.BOT)
+    def spoke(self, track: Track, name: str, who: Participant | None = None) -> Attribution:
+        """Take note of a track of our own; it tells nothing of the others'.
+
+        Args:
+            track: It.
+            name: The bot's.
+            who: Whose it is, if not the bot's: a supervisor's, who whispers from a session of his own.
+        """
+        itself = who or Participant(self._own_id, name, Role.BOT)
         return self._own.setdefault(track, Attribution(itself, 1.0, "local"))
 
     def heard(self, track: Track, timestamp: int, now: float) -> None:

@@ -1,8 +1,7 @@
-"""Which calls a bot attends, when it leaves them, and as whom. Pure; every answer carries its reason."""
+"""Which calls a bot attends, and when it leaves them. Pure; every answer carries its reason."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,17 +18,6 @@ class Decision(BaseModel):
 
     attend: bool
     reason: str
-
-
-class Login(BaseModel):
-    """A bot's own account at the platform, beside the one of ``[voki]``, which goes on finding the calls."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    email: str = Field(min_length=3, description="the account; never a human's")
-    password_file: Path = Field(description="a file that holds its password")
-    totp_file: Path | None = Field(default=None, description="a file that holds its TOTP secret, with MFA")
-    token_file: Path | None = Field(default=None, description="keeps its refresh token over restarts (0600)")
 
 
 class Rule(BaseModel):

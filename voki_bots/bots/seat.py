@@ -8,7 +8,8 @@ go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,8 @@ import numpy as np
 
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.gate import Closing, Gate, Refusal
-from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin
+from voki_bots.bots.login import Login
+from voki_bots.bots.plugin import FrameSink, Listening, Log, Metrics, Of, PacketSink, Plugin, Supervising
 from voki_bots.bots.privacy import Privacy
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.speakers import spoken
@@ -30,10 +32,12 @@ from voki_bots.calls import (
     PluginDetached,
     PluginEvent,
     Role,
+    Supervision,
     Track,
 )
 from voki_bots.errors import ConfigurationError, MediaError, SupervisionError
 from voki_bots.media.frames import Filter
+from voki_bots.media.live import Live
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Prompt
 from voki_bots.media.tap import Tap
@@ -86,8 +90,13 @@ class Room(Protocol):
     speaks: bool
     voice: str
 
-    async def say(self, prompt: Prompt) -> float:
+    async def say(self, prompt: Prompt | Live) -> float:
         """Speak to everybody through the gate."""
+
+    def supervise(
+        self, login: Login, strategy: Any, *, proven: Collection[Supervision], name: str
+    ) -> AbstractAsyncContextManager[Supervising]:
+        """Supervise this call from a session of its own."""
 
 
 class Seat:
@@ -258,9 +267,7 @@ class Seat:
         roster = self._room.roster
 
         def selects(track: Track) -> bool:
-            if track.local:
-                return "bot" in wanted
-            if "all" in wanted:
+            if "all" in wanted and not track.local:
                 return True
             attribution = roster.who(track)
             who = attribution.participant
@@ -285,6 +292,17 @@ class Seat:
         played = await self._room.say(prompt)
         self._room.record("spoken", plugin=self.plugin.name, prompt=prompt.name, seconds=round(played, 3))
         return played
+
+    def supervise(
+        self,
+        login: Login,
+        strategy: object,
+        *,
+        proven: Collection[Supervision] = (),
+        name: str = "supervisor",
+    ) -> AbstractAsyncContextManager[Supervising]:
+        """See `Attendance.supervise`."""
+        return self._room.supervise(login, strategy, proven=proven, name=name)
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:
         """See `Attendance.hint`."""

@@ -11,23 +11,24 @@ lost Peer becomes the next segment of the same recording.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, assert_never
+from typing import Any, Self, TypeAlias, assert_never
 
 import structlog
 
 from voki_bots.archive.folder import CallFolder
-from voki_bots.bots.account import Account
+from voki_bots.bots.account import Account, Credentials
 from voki_bots.bots.bus import Bus
 from voki_bots.bots.consent import Consent, ConsentPolicy
-from voki_bots.bots.gate import Closing, Gate
+from voki_bots.bots.gate import Closing, Gate, Refusal
 from voki_bots.bots.leg import Leg
+from voki_bots.bots.login import Login
 from voki_bots.bots.pauses import Pause
-from voki_bots.bots.plugin import Metrics, Plugin
+from voki_bots.bots.plugin import Metrics, Plugin, Supervising
 from voki_bots.bots.privacy import Privacy
 from voki_bots.bots.roster import Roster
 from voki_bots.bots.rule import Rule
@@ -49,6 +50,7 @@ from voki_bots.calls import (
     Role,
     SignallingLost,
     SignallingRestored,
+    Supervision,
     SupervisionStarted,
     SupervisionStopped,
     Track,
@@ -65,13 +67,17 @@ from voki_bots.errors import (
     SupervisionError,
     VokiError,
 )
+from voki_bots.media.live import Live
 from voki_bots.media.pipeline import Pipeline
 from voki_bots.media.prompts import Prompt
+from voki_bots.media.rtp import Received
 from voki_bots.signalling import payloads
 from voki_bots.signalling.membership import Closed, Errored, Joined, Reply
 from voki_bots.signalling.membership import Received as Arrived
 from voki_bots.signalling.socket import Channel
 from voki_bots.units import SILENCE_DBFS
+
+Supervise: TypeAlias = Callable[..., AbstractAsyncContextManager[Supervising]]
 
 READY = 1.0
 """Seconds that joining waits for plugins to be set up; a slower one joins when it is ready."""
@@ -141,6 +147,8 @@ class CallSession:
         longest_pause: Seconds after which any pause ends by itself; None lets it last until it is ended.
         consent: What must have happened before anything is written.
         gate: Decides what may be sent, if it is not meant for everybody.
+        sent: Takes every packet that went out.
+        supervise: Lets somebody supervise the call from a session of his own.
         join: Parameters of the join of the call's topic.
         metrics: Makes the metrics of a plugin by its name.
         measured: Told how each track comes, and that it ends.
@@ -166,6 +174,8 @@ class CallSession:
         longest_pause: float | None = None,
         consent: ConsentPolicy | None = None,
         gate: Gate | None = None,
+        sent: Callable[[Received], None] = lambda _: None,
+        supervise: Supervise | None = None,
         join: Mapping[str, object] | None = None,
         metrics: Callable[[str], Metrics] = lambda _: NoMetrics(),
         measured: Callable[[TrackMeasured | TrackEnded], None] = lambda _: None,
@@ -177,13 +187,15 @@ class CallSession:
         self.bus = Bus()
         self.gate = gate or Gate(announces=speaks)
         self._join = join
+        self.sent = sent
+        self._supervise = supervise
         self.speaks = speaks
         self.voice = voice
         self.video = any(plugin.video() for plugin in plugins)
         self.roster = Roster(call, "")
         self._account = account
         self._plugins = plugins
-        self._archive = archive
+        self.archive = archive
         self._metrics_of = metrics
         self._measured = measured
         self._wall = wall
@@ -300,7 +312,7 @@ class CallSession:
     def _open_folder(self) -> None:
         joined = self._loop.time()
         self._folder = CallFolder.open(
-            self._archive,
+            self.archive,
             self.call,
             self.bot,
             clock=lambda: self.now,
@@ -399,9 +411,26 @@ class CallSession:
         finally:
             self._rejoined.set()
 
-    async def say(self, prompt: Prompt) -> float:
+    async def say(self, prompt: Prompt | Live) -> float:
         """Speak to everybody; see `Attendance.say`."""
         return await self._leg.say(prompt)
+
+    @property
+    def credentials(self) -> Credentials:
+        """Where the platform is, and who we are there."""
+        return self._account.credentials
+
+    def overheard(self, who: Participant) -> Callable[[Received], None]:
+        """Give what takes the packets of somebody who says in this call what we do not receive."""
+        return self._leg.overheard(who)
+
+    def supervise(
+        self, login: Login, strategy: Any, *, proven: Collection[Supervision], name: str
+    ) -> AbstractAsyncContextManager[Supervising]:
+        """Supervise this call from a session of its own; see `Attendance.supervise`."""
+        if self._supervise is None:
+            raise Refusal(Closing.NOT_CONFIGURED).error("supervise")
+        return self._supervise(self, login, strategy, proven=proven, name=name)
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away, for nothing once it is closed."""

@@ -8,28 +8,36 @@ touches a recording; while he listens it has no sender at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from voki_bots.bots.account import Account
+from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.arming import SupervisionGate
-from voki_bots.bots.gate import Closing, Refusal
+from voki_bots.bots.gate import Closing, GateState, Refusal
+from voki_bots.bots.login import Login
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.session import CallSession
-from voki_bots.calls import Call, Role, Supervision
+from voki_bots.calls import Call, Participant, Role, Supervision
 from voki_bots.errors import (
     AuthenticationError,
     JoinRefusedError,
     ReplyTimeoutError,
     SignallingError,
     SupervisionError,
+    VokiError,
 )
+from voki_bots.media.live import Live
 from voki_bots.media.prompts import Prompt
+from voki_bots.media.rtp import Received
+
+_log = structlog.get_logger(__name__)
 
 UP = 15.0
 """Seconds that media may take until a mode can be taken."""
@@ -48,6 +56,9 @@ TRIES = 3
 """How often it is armed: an SFU may renegotiate just after somebody came."""
 
 LOOK = 0.02
+
+HOLD = frozenset({"on_hold", "hold", "held"})
+"""Statuses of a call that is held. Voki documents none of them; where one comes, it is believed."""
 
 
 class SupervisionStrategy(BaseModel):
@@ -114,6 +125,8 @@ class Supervisor:
         plugins: Take part in his sessions, entered.
         proven: Modes that a signed profile proves for this tenant.
         name: How his sessions are named in journals.
+        paused: Whether the recording of the call is paused by somebody else's session.
+        spoken: Takes every packet that he says in a whisper, which nobody else's session receives.
     """
 
     def __init__(
@@ -126,6 +139,8 @@ class Supervisor:
         plugins: Collection[Plugin[Any]] = (),
         proven: Collection[Supervision] = (),
         name: str = "supervisor",
+        paused: Callable[[], bool] = lambda: False,
+        spoken: Callable[[Received], None] = lambda _: None,
     ) -> None:
         self._call = call
         self._account = account
@@ -134,7 +149,11 @@ class Supervisor:
         self._plugins = tuple(plugins)
         self._proven = frozenset(proven)
         self._name = name
-        self._stack = AsyncExitStack()
+        self._paused = paused
+        self._spoken = spoken
+        self._monitoring = False
+        self._life: asyncio.Task[None] | None = None
+        self._go = asyncio.Event()
         self._lock = asyncio.Lock()
         self.session: CallSession | None = None
         self.gate: SupervisionGate | None = None
@@ -144,6 +163,28 @@ class Supervisor:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._leave()
+
+    @property
+    def user_id(self) -> str:
+        """Who he is at the platform."""
+        return self._account.user_id
+
+    @property
+    def mode(self) -> Supervision | None:
+        """The mode that is taken; None while none is."""
+        if self._monitoring:
+            return Supervision.MONITOR
+        return self.gate.mode if self.gate is not None else None
+
+    @property
+    def state(self) -> GateState:
+        """Where the gate is; who listens has none that could open."""
+        return self.gate.state if self.gate is not None else GateState.LISTENING
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why nothing can be said now; None while it can."""
+        return Refusal(Closing.NOT_ARMED) if self.gate is None else self.gate.refusal()
 
     async def monitor(self) -> CallSession:
         """Listen to the call; nothing of us can be heard, for the session has no sender.
@@ -157,18 +198,23 @@ class Supervisor:
             session = await self._enter(Supervision.MONITOR)
             await self._strategy.act(session, self._account, Supervision.MONITOR)
             session.record("supervising", mode=str(Supervision.MONITOR))
+            self._monitoring = True
             return session
 
-    async def whisper(self, prompt: Prompt) -> float:
+    async def whisper(self, prompt: Prompt | Live) -> float:
         """Say something that the attendant alone hears; see `speak`."""
         return await self.speak(Supervision.WHISPER, prompt)
 
-    async def barge(self, prompt: Prompt) -> float:
+    async def barge(self, prompt: Prompt | Live) -> float:
         """Say something that everybody hears; see `speak`."""
         return await self.speak(Supervision.BARGE, prompt)
 
-    async def speak(self, mode: Supervision, prompt: Prompt) -> float:
+    async def speak(self, mode: Supervision, prompt: Prompt | Live) -> float:
         """Say something in a mode; it is armed anew if it is not armed for this mode.
+
+        Args:
+            mode: `WHISPER` or `BARGE`.
+            prompt: What is said; of a voice that is live, what comes until it is released.
 
         Returns:
             Seconds that were played.
@@ -179,7 +225,8 @@ class Supervisor:
         async with self._lock:
             await self._arm(mode)
             assert self.session is not None
-            self.session.record("speaking", mode=str(mode), prompt=prompt.name, seconds=prompt.seconds)
+            known = {"seconds": prompt.seconds} if isinstance(prompt, Prompt) else {}
+            self.session.record("speaking", mode=str(mode), prompt=prompt.name, **known)
             played = await self.session.say(prompt)
             self.session.record("spoken", mode=str(mode), prompt=prompt.name, seconds=round(played, 3))
             return played
@@ -206,6 +253,7 @@ class Supervisor:
         if gate.mode is mode and gate.refusal() is None:
             return
         await self._until(lambda: session.connected, UP, Closing.NOT_CONNECTED, mode)
+        await self._not_held(session, mode)
         if mode is Supervision.WHISPER and not self._attended(session):
             raise Refusal(Closing.NOT_THERE).error(str(mode))
         gate.take(mode)
@@ -227,6 +275,15 @@ class Supervisor:
             if refusal.why is not Closing.NOT_CONFIRMED or loop.time() > deadline:
                 raise refusal.error(str(mode))
             await asyncio.sleep(LOOK)
+
+    async def _not_held(self, session: CallSession, mode: Supervision) -> None:
+        """Ask the platform how the call is: what nobody hears is not said. Not knowing it stops nothing."""
+        try:
+            status = (await self._account.call(session.call.call_id)).status
+        except VokiError:
+            return
+        if status in HOLD:
+            raise Refusal(Closing.ON_HOLD).error(str(mode))
 
     @staticmethod
     async def _until(condition: Any, seconds: float, why: Closing, mode: Supervision) -> None:
@@ -251,7 +308,8 @@ class Supervisor:
         """Join the call anew: with a sender, or without."""
         await self._leave()
         speaks = mode is not Supervision.MONITOR
-        self.gate = SupervisionGate(self._account.user_id, proven=self._proven) if speaks else None
+        proven, paused = self._proven, self._paused
+        self.gate = SupervisionGate(self.user_id, proven=proven, paused=paused) if speaks else None
         session = CallSession(
             self._call,
             self._account,
@@ -260,12 +318,91 @@ class Supervisor:
             archive=self._archive,
             speaks=speaks,
             gate=self.gate,
+            sent=self._said,
             join={"supervise": str(mode)} if self._strategy.by == "join" else None,
         )
-        self.session = await self._stack.enter_async_context(session)
+        # It lives in a task of its own, for it outlasts whoever asked for this mode.
+        entered = asyncio.Event()
+        life = self._live(session, entered, self._go)
+        self._life = asyncio.create_task(life, name=f"session of {self._name}")
+        try:
+            await _either(entered.wait(), asyncio.shield(self._life))
+            if not entered.is_set():
+                await self._life  # it says why
+        except BaseException:
+            await self._leave()
+            raise
+        self.session = session
         return session
 
+    @staticmethod
+    async def _live(session: CallSession, entered: asyncio.Event, go: asyncio.Event) -> None:
+        """Keep a session until it is told to go, or ends by itself."""
+        async with session:
+            entered.set()
+            await _either(go.wait(), session.ended())
+
+    def _said(self, packet: Received) -> None:
+        if self.mode is Supervision.WHISPER:  # a barge is heard by every session, as any other voice
+            self._spoken(packet)
+
     async def _leave(self) -> None:
-        stack, self._stack = self._stack, AsyncExitStack()
+        self._monitoring = False
+        life, self._life = self._life, None
         self.session = self.gate = None
-        await stack.aclose()
+        if life is not None:
+            self._go.set()
+            (problem,) = await asyncio.gather(life, return_exceptions=True)
+            self._go = asyncio.Event()
+            if problem is not None:
+                _log.warning("supervision_failed", by=self._name, why=f"{type(problem).__name__}: {problem}")
+
+
+async def _either(*work: Awaitable[Any]) -> None:
+    """Wait until one of these is done."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def supervising(
+    accounts: Accounts,
+    session: CallSession,
+    login: Login,
+    strategy: SupervisionStrategy,
+    *,
+    proven: Collection[Supervision] = (),
+    name: str = "supervisor",
+) -> AsyncIterator[Supervisor]:
+    """A supervisor in another session's call; its pauses silence him, and its recording has his whispers.
+
+    Args:
+        accounts: Sign him in.
+        session: Attends the call already.
+        login: His own account.
+        strategy: How the platform is asked.
+        proven: Modes that a signed profile proves.
+        name: How he is called in journals.
+
+    Raises:
+        ConfigurationError: If a file of his account cannot be read.
+        AuthenticationError: If the platform refuses it.
+    """
+    account = await accounts.account(session.credentials.of(login, path=f"{name}.login"))
+    him = Participant(account.user_id, name, Role.SUPERVISOR)
+    async with Supervisor(
+        session.call,
+        account,
+        strategy,
+        archive=session.archive,
+        proven=proven,
+        name=name,
+        paused=lambda: bool(session.privacy.pauses),
+        spoken=session.overheard(him),
+    ) as supervisor:
+        yield supervisor

@@ -150,7 +150,7 @@ async def _attend(
     Raises:
         SignallingError: If the account or the call is refused, or the platform cannot be reached.
     """
-    from voki_bots.bots.account import Account
+    from voki_bots.bots.accounts import Accounts
     from voki_bots.bots.crew import Crew, entered
     from voki_bots.cli.demo import Meter
     from voki_bots.cli.progress import line, watching
@@ -162,8 +162,9 @@ async def _attend(
     attending = (*plugins, meter)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(entered(bot, attending))
-        account = await stack.enter_async_context(Account(credentials_of(settings.voki, bot)))
-        session = Crew(bot, attending, archive, account).session(call)
+        accounts = await stack.enter_async_context(Accounts())
+        account = await accounts.account(credentials_of(settings.voki, bot))
+        session = Crew(bot, attending, archive, account, accounts).session(call)
         failing = asyncio.create_task(account.failed())
         stack.callback(failing.cancel)
         async with session:

@@ -32,11 +32,11 @@ from voki_bots.media import quirks, sdp
 from voki_bots.media.datagrams import Entrance, ReceivePath
 from voki_bots.media.gathering import Candidates, usable_servers
 from voki_bots.media.ice import Candidate, IceServer
-from voki_bots.media.prompts import Mixer, Silence
+from voki_bots.media.prompts import Silence
 from voki_bots.media.quirks import FOREIGN, brief
 from voki_bots.media.receive import Intake, Received, SenderReport, TrackStatistics
 from voki_bots.media.sdp import Line
-from voki_bots.media.sending import Outlet
+from voki_bots.media.sending import Outlet, Source
 from voki_bots.units import SAMPLE_RATE
 
 __all__ = ["Candidate", "IceServer", "Line", "Peer", "ReceivePath", "Received"]
@@ -59,7 +59,7 @@ class Peer:
         video: Receive video as well.
         sending: Have a sender that sends paced silence; without it the far end is only ever offered
             `recvonly` and `inactive`.
-        voice: Have a sender that sends what this mixer plays, and nothing else.
+        voice: Have a sender that sends what this gives, such as a `Mixer`, and nothing else.
         on_packet: Takes every packet of every remote track, on the event loop.
         on_sent: Takes every packet that our own sender sends.
         on_report: Takes every sender report.
@@ -85,7 +85,7 @@ class Peer:
         relay_only: bool = False,
         video: bool = False,
         sending: bool = False,
-        voice: Mixer | None = None,
+        voice: Source | None = None,
         on_packet: Callable[[Received], None],
         on_sent: Callable[[Received], None] | None = None,
         on_report: Callable[[SenderReport], None] | None = None,
@@ -459,7 +459,7 @@ class _Outbound(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, source: Mixer | Silence) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__()
         self.source = source
         self.outlet: Outlet | None = None

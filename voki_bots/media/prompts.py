@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from voki_bots.errors import MediaError
 from voki_bots.media.dsp import Pcm, fade, mix, resample
+from voki_bots.media.live import Live
 from voki_bots.media.opus import SILENT_PACKET, Encoder
 from voki_bots.units import FRAME_SAMPLES, SAMPLE_RATE
 
@@ -108,6 +109,14 @@ class Prompt:
         """The digest of its samples, little-endian: it proves later what was said."""
         return hashlib.sha256(self.samples.astype("<i2").tobytes()).hexdigest()
 
+    def prepare(self) -> None:
+        """Encode it, off the event loop."""
+        self.packets  # noqa: B018 - it is remembered
+
+    def packet(self, number: int) -> bytes | None:
+        """Give one frame of 20 ms, encoded; None of what only a mixer can encode."""
+        return self.packets[number]
+
     @cached_property
     def packets(self) -> tuple[bytes, ...]:
         """Opus packets of 20 ms, encoded once for all calls. The first use blocks."""
@@ -187,7 +196,7 @@ class Silence:
 
 @dataclass(slots=True, eq=False)
 class _Playing:
-    prompt: Prompt
+    prompt: Prompt | Live
     done: asyncio.Future[float]
     at: int = 0
     stopping: bool = False
@@ -241,11 +250,11 @@ class Mixer:
         """How many prompts are being played, or wait for a connection."""
         return len(self._playing) + len(self._leaving)
 
-    async def say(self, prompt: Prompt, *, begin_within: float = math.inf) -> float:
+    async def say(self, prompt: Prompt | Live, *, begin_within: float = math.inf) -> float:
         """Play a prompt; resolves when its last sample was sent. Cancelled, it fades out within 20 ms.
 
         Args:
-            prompt: Whose packets are best made before, off the loop.
+            prompt: What is best prepared before, off the loop, or somebody who speaks now.
             begin_within: Seconds within which the first packet must be sent.
 
         Returns:
@@ -344,9 +353,10 @@ class Mixer:
             self._lead -= 1
             return SILENT_PACKET
         alone = self._playing[0] if len(self._playing) == 1 else None
+        payload = None
         if alone is not None and self._encoder is None and not alone.stopping:
-            payload = alone.prompt.packets[alone.at]
-        else:
+            payload = alone.prompt.packet(alone.at)
+        if payload is None:
             payload = self._encoding().encode(mix([playing.frame() for playing in self._playing]))
         for playing in self._playing:
             playing.at += 1

@@ -95,7 +95,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         accounts = await stack.enter_async_context(Accounts())
         account = await accounts.account(credentials_of(settings.voki))
         crews = [
-            Crew(bot, plugins, archive, await accounts.account(credentials_of(settings.voki, bot)))
+            Crew(bot, plugins, archive, await accounts.account(credentials_of(settings.voki, bot)), accounts)
             for (bot, plugins), archive in zip(settings.bots, archives, strict=True)
         ]
         await service.run(account, crews, stop)

@@ -12,13 +12,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from voki_bots.bots.bus import Bus
+from voki_bots.bots.login import Login
 from voki_bots.bots.pauses import Pause, Pauses
 from voki_bots.bots.plugin import FrameSink, Of, PacketSink
 from voki_bots.calls import (
@@ -38,6 +40,7 @@ from voki_bots.calls import (
     RecordingPaused,
     RecordingResumed,
     Role,
+    Supervision,
     Track,
     TrackAttributed,
     TrackStarted,
@@ -46,6 +49,7 @@ from voki_bots.errors import ConfigurationError, SupervisionError
 from voki_bots.media.frames import AudioFrame, Filter, Packet
 from voki_bots.testing.listening import FakeListening, Frames, Sorting
 from voki_bots.testing.signals import Samples, packets
+from voki_bots.testing.supervising import FakeSupervising
 from voki_bots.units import to_seconds
 
 PATIENCE = 5.0
@@ -113,6 +117,7 @@ class FakeAttendance:
         published: Events of plugins.
         hints: Texts shown to somebody.
         said: What was said, with to whom.
+        supervisors: Whoever was let supervise.
         failures: What sinks and tasks raised.
         log: Keeps what is logged, in `lines`.
         metrics: Keeps `counts` and `gauges`.
@@ -128,6 +133,7 @@ class FakeAttendance:
         forgiving: bool = False,
     ) -> None:
         self.journalled: list[dict[str, Any]] = []
+        self.supervisors: list[FakeSupervising] = []
         self.published: list[PluginEvent] = []
         self.hints: list[HintGiven] = []
         self.said: list[tuple[object, str]] = []
@@ -317,6 +323,23 @@ class FakeAttendance:
             raise SupervisionError("cannot speak: the gate is closed", mode="say", why="closed")
         self.said.append((text_or_prompt, to))
         return 0.0
+
+    @asynccontextmanager
+    async def supervise(
+        self,
+        login: Login,
+        strategy: object,
+        *,
+        proven: Collection[Supervision] = (),
+        name: str = "supervisor",
+    ) -> AsyncIterator[FakeSupervising]:
+        """See `Attendance.supervise`; who supervises is in `supervisors`, and nothing is played."""
+        made = FakeSupervising(f"user-of-{login.email}", name)
+        self.supervisors.append(made)
+        try:
+            yield made
+        finally:
+            made.left = True
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:
         """See `voki_bots.Attendance`."""

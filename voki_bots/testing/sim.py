@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from voki_bots.bots.account import Account, Credentials
+from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.crew import Crew, archive_for, entered
 from voki_bots.bots.registry import Registry
@@ -310,7 +311,8 @@ class Sim:
                 account = await stack.enter_async_context(self.account())
             plugins = bot.plugins(registry or Registry())
             await stack.enter_async_context(entered(bot, plugins))
-            crew = Crew(bot, plugins, archive_for(bot, plugins, self.directory), account)
+            accounts = await stack.enter_async_context(Accounts())
+            crew = Crew(bot, plugins, archive_for(bot, plugins, self.directory), account, accounts)
             yield await stack.enter_async_context(crew.session(call.call))
 
 

@@ -86,7 +86,7 @@ class Recorder(Plugin[RecorderSettings]):
         )
         files = TrackFiles(call, recipients)
         kind = "all" if self.settings.video else "audio"
-        listening = call.packets(files, of=("all", "bot"), kind=kind)
+        listening = call.packets(files, of=("all", "bot", "supervisor"), kind=kind)
         try:
             yield
         finally:

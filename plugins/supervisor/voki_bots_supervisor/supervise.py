@@ -1,0 +1,59 @@
+"""The plugin itself: a table for each call, and who sits at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from voki_bots import (
+    Attendance,
+    Chair,
+    Closing,
+    Plugin,
+    Refusal,
+    Supervised,
+    Supervision,
+)
+from voki_bots_supervisor.settings import SupervisorSettings
+from voki_bots_supervisor.table import Table
+
+
+class Supervise(Plugin[SupervisorSettings]):
+    """Let people listen to calls, whisper to the attendant, or be heard by all."""
+
+    def __init__(self, settings: SupervisorSettings, *, name: str = "") -> None:
+        super().__init__(settings, name=name or "supervisor")
+        self._tables: dict[tuple[str, str], Table] = {}
+        self._proven: Collection[Supervision] = ()
+
+    def check(self) -> list[str]:
+        """Say what does not fit together."""
+        return self.settings.problems()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    @asynccontextmanager
+    async def attend(self, call: Attendance) -> AsyncIterator[None]:
+        """Have a table in a call until it ends."""
+        table = self._tables[call.call.key] = Table(call, self.settings, self._proven)
+        call.start_soon(table.answer())
+        try:
+            yield
+        finally:
+            del self._tables[call.call.key]
+            await table.close()
+
+    def seated(self, key: tuple[str, str]) -> Sequence[Supervised]:
+        """See `voki_bots.Desk.seated`."""
+        table = self._tables.get(key)
+        return [chair.seen() for chair in table.chairs] if table is not None else ()
+
+    @asynccontextmanager
+    async def sit(self, key: tuple[str, str], name: str) -> AsyncIterator[Chair]:
+        """See `voki_bots.Desk.sit`."""
+        if (table := self._tables.get(key)) is None:
+            raise Refusal(Closing.CALL_OVER).error("supervise")
+        async with table.chair(name) as chair:
+            yield chair

@@ -1,0 +1,81 @@
+"""Everybody's places in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from voki_bots import Attendance, MediaError, Supervision, VokiError
+from voki_bots_supervisor.chair import Chair
+from voki_bots_supervisor.events import WhisperAsked
+from voki_bots_supervisor.settings import SupervisorSettings
+
+AUTOMATIC = "automatic"
+"""Who says what other plugins ask for."""
+
+
+class Table:
+    """The places in one call.
+
+    Args:
+        call: It.
+        settings: The plugin's.
+        proven: Modes that a signed profile proves.
+    """
+
+    def __init__(
+        self, call: Attendance, settings: SupervisorSettings, proven: Collection[Supervision]
+    ) -> None:
+        self.call = call
+        self.settings = settings
+        self.proven = proven
+        self.over = asyncio.Event()
+        self.chairs: list[Chair] = []
+        self._stack = AsyncExitStack()
+        self._left = asyncio.Event()
+        self._automatic: Chair | None = None
+
+    def uses(self, email: str, but: Chair) -> Chair | None:
+        """Who else is signed in with an account."""
+        others = (each for each in self.chairs if each is not but and each.account is not None)
+        return next((each for each in others if each.login and each.login.email == email), None)
+
+    @asynccontextmanager
+    async def chair(self, name: str) -> AsyncIterator[Chair]:
+        """Take a place, until the ``async with`` or the call ends."""
+        login = self.settings.people.get(name, self.settings.login)
+        self._left.clear()
+        async with Chair(self, name, login) as chair:
+            self.chairs.append(chair)
+            try:
+                yield chair
+            finally:
+                self.chairs.remove(chair)
+                if not self.chairs:
+                    self._left.set()
+
+    async def answer(self) -> None:
+        """Tell the attendant what other plugins ask for, until the call ends."""
+        async with AsyncExitStack() as stack:
+            async for event in self.call.events():
+                if isinstance(event, WhisperAsked):
+                    await self._tell(event, stack)
+
+    async def _tell(self, asked: WhisperAsked, stack: AsyncExitStack) -> None:
+        if self.settings.whispers == "aloud":
+            if self._automatic is None:
+                self._automatic = await stack.enter_async_context(self.chair(AUTOMATIC))
+            try:
+                await self._automatic.say(Supervision.WHISPER, asked.text)
+            except (VokiError, MediaError) as error:
+                self.call.log.warning("not_whispered", by=asked.by, why=str(error), then="it is shown")
+            else:
+                return
+        await self.call.hint(asked.text)
+
+    async def close(self) -> None:
+        """The call is over: everybody is asked to go, and has gone."""
+        self.over.set()
+        if self.chairs:
+            await self._left.wait()
