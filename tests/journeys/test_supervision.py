@@ -9,26 +9,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.journeys.conftest import journal
+from tests.journeys.hearing import QUIET, loudest
 from voki_bots import Bot, Prompt, Supervision, SupervisionError
 from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
 from voki_bots.cli.supervise import _supervise
 from voki_bots.settings import load_supervision
-from voki_bots.testing.signals import decode, tone
+from voki_bots.testing.signals import tone
 from voki_bots.testing.sim import Sim, SimCall
 
-RATE = 48_000
 PEOPLE = (
     {"role": "attendant", "name": "Ana", "tone": 300, "listens": True},
     {"role": "customer", "name": "Carlos", "tone": 500, "listens": True},
 )
 VOICE = 1_100
 SAID = Prompt.from_pcm(tone(VOICE, 1.5))
-QUIET = -60.0
 
 WAYS = {
     "rest": SupervisionStrategy(by="rest", path="/api/v1/calls/{call}/supervise"),
@@ -50,28 +48,8 @@ async def supervised(
 
 
 async def loudness(sim: Sim, call: SimCall, path: Path) -> dict[str, float]:
-    """How loud the supervisor's tone is in what each person received, in dBFS; −127 is nothing at all."""
-    found = {}
-    for person in call.people:
-        base = f"/calls/{call.id}/people/{person.id}/heard"
-        found[person.role] = -127.0
-        for line in (await sim.control("GET", base))["tracks"]:
-            file = path / f"{person.role}-{line['mid']}.opus"
-            file.write_bytes(await sim.raw(f"{base}/{line['mid']}"))
-            found[person.role] = max(
-                found[person.role], await asyncio.to_thread(_loudest, decode(file, RATE))
-            )
-    return found
-
-
-def _loudest(samples: np.ndarray) -> float:
-    """The level of the supervisor's tone in the loudest tenth of a second."""
-    size, level = RATE // 10, -127.0
-    probe = np.exp(-2j * np.pi * VOICE * np.arange(size) / RATE) * np.hanning(size) * 2 / (size / 2)
-    for at in range(0, len(samples) - size, size):
-        amplitude = abs(np.dot(samples[at : at + size] / 32_768.0, probe))
-        level = max(level, 20 * float(np.log10(max(amplitude, 1e-7))))
-    return level
+    """How loud the supervisor's tone is in what each person received, in dBFS."""
+    return await loudest(sim, call, path, VOICE)
 
 
 @pytest.mark.parametrize("by", sorted(WAYS))

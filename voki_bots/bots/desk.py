@@ -87,6 +87,9 @@ class Chair(Protocol):
 class Desk(Protocol):
     """A plugin at which people supervise the calls of its bot."""
 
+    def attends(self, key: tuple[str, str]) -> bool:
+        """Whether the bot attends a call (tenant, id) now."""
+
     def seated(self, key: tuple[str, str]) -> Sequence[Supervised]:
         """Who supervises a call (tenant, id) now."""
 

@@ -21,6 +21,12 @@ START = 2
 MOST = 10
 """Frames that may wait; more than that is a delay that nobody wants, and the oldest go."""
 
+LATE = 4
+"""Frames from which on a silent one is left out, so that a delay does not stay."""
+
+SILENT = -45.0
+"""dBFS below which a frame is silent."""
+
 QUIET = 10
 """Frames without a voice after which it is taken for silent."""
 
@@ -111,6 +117,8 @@ class LiveMix:
             if voice.quiet == QUIET:  # the rest of a word of long ago
                 self._draw(voice, waiting)
             return None
+        elif waiting > LATE * self._size and voice.level < SILENT:
+            self._draw(voice, self._size)
         voice.primed = waiting >= self._size
         voice.quiet = 0 if voice.primed else voice.quiet + 1
         return self._draw(voice, self._size) if voice.primed else None

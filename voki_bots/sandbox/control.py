@@ -274,9 +274,9 @@ class Control:
         return web.json_response({"tracks": tracks})
 
     async def _heard_file(self, request: web.Request) -> web.Response:
-        mid = request.match_info["mid"]
+        mid, ssrc = request.match_info["mid"], request.query.get("ssrc")
         for heard in self._person(request).heard.values():
-            if heard.mid == mid:
+            if heard.mid == mid and ssrc in (None, str(heard.ssrc)):
                 body = await asyncio.to_thread(self._person(request).heard_file, heard)
                 return web.Response(body=body, content_type="audio/ogg")
         raise web.HTTPNotFound(text="nothing was heard on this line")

@@ -73,6 +73,7 @@ class Chair:
         self._listening: Listening | None = None
         self._side = ""
         self._since = 0.0
+        self._hinted = False
         self._talking = 0
         self._told: SupervisionError | None = None
         self._stack = AsyncExitStack()
@@ -136,7 +137,8 @@ class Chair:
     async def _announced(self) -> None:
         """See to it that the attendant hears of it: there is no way to listen in secret."""
         if self._table.settings.told_by == "hint":
-            if not self._since:
+            if not self._hinted:
+                self._hinted = True
                 await self._call.hint(f"{self.name} listens to this call.")
             return
         async with self._lock:

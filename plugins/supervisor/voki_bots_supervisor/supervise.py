@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
 
 from voki_bots import (
     Attendance,
@@ -31,19 +30,20 @@ class Supervise(Plugin[SupervisorSettings]):
         """Say what does not fit together."""
         return self.settings.problems()
 
-    async def __aenter__(self) -> Self:
-        return self
-
     @asynccontextmanager
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
         """Have a table in a call until it ends."""
         table = self._tables[call.call.key] = Table(call, self.settings, self._proven)
-        call.start_soon(table.answer())
+        call.start_soon(table.answer(call.events()))
         try:
             yield
         finally:
             del self._tables[call.call.key]
             await table.close()
+
+    def attends(self, key: tuple[str, str]) -> bool:
+        """See `voki_bots.Desk.attends`."""
+        return key in self._tables
 
     def seated(self, key: tuple[str, str]) -> Sequence[Supervised]:
         """See `voki_bots.Desk.seated`."""

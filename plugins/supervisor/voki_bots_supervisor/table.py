@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from voki_bots import Attendance, MediaError, Supervision, VokiError
+from voki_bots import Attendance, CallEvent, PluginEvent, Supervision, VokiError
 from voki_bots_supervisor.chair import Chair
 from voki_bots_supervisor.events import WhisperAsked
 from voki_bots_supervisor.settings import SupervisorSettings
@@ -32,8 +32,8 @@ class Table:
         self.proven = proven
         self.over = asyncio.Event()
         self.chairs: list[Chair] = []
-        self._stack = AsyncExitStack()
         self._left = asyncio.Event()
+        self._stack = AsyncExitStack()
         self._automatic: Chair | None = None
 
     def uses(self, email: str, but: Chair) -> Chair | None:
@@ -55,20 +55,19 @@ class Table:
                 if not self.chairs:
                     self._left.set()
 
-    async def answer(self) -> None:
+    async def answer(self, events: AsyncIterator[CallEvent | PluginEvent]) -> None:
         """Tell the attendant what other plugins ask for, until the call ends."""
-        async with AsyncExitStack() as stack:
-            async for event in self.call.events():
-                if isinstance(event, WhisperAsked):
-                    await self._tell(event, stack)
+        async for event in events:
+            if isinstance(event, WhisperAsked):
+                await self._tell(event)
 
-    async def _tell(self, asked: WhisperAsked, stack: AsyncExitStack) -> None:
+    async def _tell(self, asked: WhisperAsked) -> None:
         if self.settings.whispers == "aloud":
             if self._automatic is None:
-                self._automatic = await stack.enter_async_context(self.chair(AUTOMATIC))
+                self._automatic = await self._stack.enter_async_context(self.chair(AUTOMATIC))
             try:
                 await self._automatic.say(Supervision.WHISPER, asked.text)
-            except (VokiError, MediaError) as error:
+            except VokiError as error:
                 self.call.log.warning("not_whispered", by=asked.by, why=str(error), then="it is shown")
             else:
                 return
@@ -77,5 +76,6 @@ class Table:
     async def close(self) -> None:
         """The call is over: everybody is asked to go, and has gone."""
         self.over.set()
+        await self._stack.aclose()
         if self.chairs:
             await self._left.wait()
