@@ -77,7 +77,7 @@ DISTURBANCES: dict[str, tuple[Disturb, dict[str, Any]]] = {
 
 async def said(supervisor: Supervisor, mode: Supervision, hertz: int) -> None:
     """Say a word, to its end; it is armed as often as that takes."""
-    prompt = await asyncio.to_thread(Prompt.from_pcm, tone(hertz, 0.6))
+    prompt = await asyncio.to_thread(Prompt.from_pcm, tone(hertz, 0.8))
     for left in reversed(range(8)):
         try:
             await supervisor.speak(mode, prompt)

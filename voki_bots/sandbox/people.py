@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT = 15.0
 _FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
+_JUMP = 10 * SAMPLE_RATE  # ticks that no silence of one source makes
 
 
 class Door(Protocol):
@@ -282,6 +283,12 @@ class Person:
         """Return what was kept of one line, as Ogg/Opus with each packet at its own time."""
         if not heard.kept:
             return write_packets([])
-        first = heard.kept[0][0]
-        placed = {(timestamp - first + 2**31) % 2**32 - 2**31: payload for timestamp, payload in heard.kept}
+        placed: dict[int, bytes] = {}
+        at, end, last = 0, 0, heard.kept[0][0]
+        for timestamp, payload in heard.kept:
+            step = (timestamp - last + 2**31) % 2**32 - 2**31
+            # Whoever publishes anew has another clock.
+            at, last = (at + step if abs(step) < _JUMP else end), timestamp
+            placed[at] = payload
+            end = max(end, at + FRAME_SAMPLES)
         return write_packets([(at, payload) for at, payload in sorted(placed.items()) if at >= 0])

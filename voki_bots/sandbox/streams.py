@@ -294,6 +294,7 @@ class Forward:
     label: Stream
     offset: int | None = None
     last: int = 0
+    ssrc: int | None = None
 
     async def pad(self, timestamp: int) -> bool:
         """Slip a padding-only packet in behind the last one; all that follow are numbered one higher."""
@@ -314,7 +315,9 @@ class Forward:
 
         One that is `lost` uses up its sequence number all the same.
         """
-        if self.offset is None:
+        if self.offset is None or packet.ssrc != self.ssrc:
+            # Whoever publishes anew numbers anew, and a listener's SRTP takes no step back (RFC 3711 3.3.1).
+            self.ssrc = packet.ssrc
             self.offset = (self.last + 1 - packet.sequence_number) & 0xFFFF
         sequence = (packet.sequence_number + self.offset) & 0xFFFF
         if (sequence - self.last) & 0xFFFF < 0x8000:
