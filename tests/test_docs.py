@@ -10,10 +10,12 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 from voki_bots_recorder import RecorderSettings
+from voki_bots_supervisor import SupervisorSettings
 from voki_bots_transcriber import TranscriberSettings
 
 import voki_bots
@@ -35,7 +37,9 @@ from voki_bots.archive.sidecar import fold
 from voki_bots.bots.registry import Registry
 from voki_bots.cli.running import load_bots
 from voki_bots.sandbox.faults import FAULTS
+from voki_bots.service.access import Access
 from voki_bots.service.telemetry import Telemetry
+from voki_bots.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -47,6 +51,9 @@ ACCOUNT = {"VOKI_URL": "https://voki.example", "VOKI_TENANT": "acme", "VOKI_EMAI
 SETTINGS = (
     settings.VokiSettings,
     settings.ServiceSettings,
+    settings.PersonSettings,
+    settings.ProxySettings,
+    settings.TlsSettings,
     settings.DeliverySettings,
     SupervisionStrategy,
     settings.ArchiveSettings,
@@ -54,6 +61,7 @@ SETTINGS = (
     ConsentPolicy,
     Watch,
     RecorderSettings,
+    SupervisorSettings,
     TranscriberSettings,
 )
 
@@ -135,7 +143,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.__name__)
 def test_every_setting_is_described(model: Any) -> None:
     """Operators find each field of each table."""
-    plugins = [f"plugins/{name}/README.md" for name in ("recorder", "transcriber")]
+    plugins = [f"plugins/{name}/README.md" for name in ("recorder", "supervisor", "transcriber")]
     assert rowless(model.model_fields, "docs/operations.md", *plugins) == []
 
 
@@ -240,8 +248,9 @@ def test_every_endpoint_is_described() -> None:
     """Operators find each path of the service."""
     from voki_bots.service.api import application
 
-    served: Any = object()
-    paths = {route.path for route in application(served, Telemetry()).routes if hasattr(route, "path")}
+    served: Any = SimpleNamespace(settings=SimpleNamespace(service=ServiceSettings()))
+    app = application(served, Telemetry(), access=Access(None))
+    paths = {route.path for route in app.routes if hasattr(route, "path")}
     text = page("docs/operations.md")
     assert sorted(path for path in paths if f"`{path}`" not in text) == []
 

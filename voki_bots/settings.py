@@ -9,8 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -145,6 +146,48 @@ class DeliverySettings(BaseModel):
         return value
 
 
+class PersonSettings(BaseModel):
+    """Somebody who may use the API and the console: an entry of ``[[service.access]]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64, description="who, as the audit and journals name them")
+    role: Literal["viewer", "supervisor", "admin"] = Field(
+        default="viewer", description="what they may: look, act in calls, or everything"
+    )
+    tenants: tuple[str, ...] = Field(default=(), description="whose calls they see; all if empty")
+    token_file: Path = Field(description="a file that holds their token, of at least 16 characters")
+
+
+class ProxySettings(BaseModel):
+    """A reverse proxy that signs people in: table ``[service.proxy]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trusted: tuple[IPv4Network | IPv6Network, ...] = Field(
+        min_length=1, description="its addresses or networks; nobody else's headers are believed"
+    )
+    user_header: str = Field(default="X-Forwarded-User", description="the header of the person's name")
+    roles_header: str = Field(
+        default="X-Forwarded-Groups", description="the header of roles or groups, with commas"
+    )
+    roles: Mapping[str, Literal["viewer", "supervisor", "admin"]] = Field(
+        min_length=1, description="which of these gives which role; without one nobody is let in"
+    )
+    tenants_header: str = Field(
+        default="", description="the header of tenants, with commas; all are seen if empty"
+    )
+
+
+class TlsSettings(BaseModel):
+    """The service's own certificate: table ``[service.tls]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    certificate: Path = Field(description="a PEM file of the certificate and those that it needs")
+    key: Path = Field(description="a PEM file of its private key")
+
+
 class ServiceSettings(BaseModel):
     """How the service runs: table ``[service]``."""
 
@@ -171,8 +214,24 @@ class ServiceSettings(BaseModel):
     deliver: tuple[DeliverySettings, ...] = Field(
         default=(), description="who is told what happens in calls, by webhook"
     )
+    access: tuple[PersonSettings, ...] = Field(
+        default=(), description="who may use the API and the console, beside the control token"
+    )
+    proxy: ProxySettings | None = Field(default=None, description="a reverse proxy that signs people in")
+    tls: TlsSettings | None = Field(default=None, description="the service's own certificate")
+    hosts: tuple[str, ...] = Field(
+        default=(), description="names by which the service may be asked, beside those of this machine"
+    )
+    rate: float = Field(
+        default=20.0, gt=0, description="requests that one person may make a second, in the long run"
+    )
     console: bool = Field(default=False, description="whether the pages of the console are served")
     log: str = Field(default="json", pattern="^(json|console)$", description="json or console")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can ask."""
+        return _loopback(self.host)
 
 
 class ArchiveSettings(BaseModel):
@@ -336,6 +395,57 @@ def control_token(voki: VokiSettings, service: ServiceSettings) -> str | None:
             path="control_token",
         )
     return token
+
+
+def tokens_of(service: ServiceSettings) -> list[tuple[PersonSettings, str]]:
+    """Read the tokens of people.
+
+    Raises:
+        ConfigurationError: If a file cannot be read, a token is too short to be a secret, or two people have
+            the same name or token.
+    """
+    found: list[tuple[PersonSettings, str]] = []
+    for number, person in enumerate(service.access):
+        path = f"service.access.{number}.token_file"
+        token = secret_in(person.token_file, path).strip()
+        if len(token) < SHORTEST_TOKEN:
+            raise ConfigurationError(
+                f"{path}: expected at least {SHORTEST_TOKEN} characters, got {len(token)}", path=path
+            )
+        for other, known in found:
+            if person.name == other.name or token == known:
+                same = "name" if person.name == other.name else "token"
+                why = f"service.access.{number}: the same {same} as that of {other.name!r}"
+                raise ConfigurationError(why, path=f"service.access.{number}")
+        found.append((person, token))
+    return found
+
+
+def check_exposure(service: ServiceSettings, *, guarded: bool) -> None:
+    """Refuse to be asked from elsewhere by just anybody, or in the clear.
+
+    Args:
+        service: How the service runs.
+        guarded: Whether anybody must show who they are.
+
+    Raises:
+        ConfigurationError: If other machines can ask, and nobody checks who they are, or words would go
+            unencrypted.
+    """
+    if service.loopback:
+        return
+    if not guarded:
+        raise ConfigurationError(
+            f"service.host: other machines can reach {service.host}, and nobody checks who asks; write "
+            "[[service.access]] or [service.proxy], set VOKI_CONTROL_TOKEN, or bind 127.0.0.1",
+            path="service.host",
+        )
+    if service.tls is None and service.proxy is None:
+        raise ConfigurationError(
+            f"service.host: other machines can reach {service.host}, and tokens would go unencrypted; "
+            "write [service.tls], or [service.proxy] for a proxy that encrypts, or bind 127.0.0.1",
+            path="service.host",
+        )
 
 
 def load_control(path: Path | None, *, tenant: str | None = None) -> tuple[VokiSettings, ServiceSettings]:

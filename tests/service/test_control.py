@@ -82,6 +82,8 @@ class Agreed:
             participants=(("Carl", "customer", True),),
             tracks=(),
             detached={},
+            plugins=("recorder",),
+            quality=(),
         )
 
 

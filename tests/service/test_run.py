@@ -239,6 +239,6 @@ async def test_what_is_said_is_told_to_whoever_reads_it(
 
 async def test_the_console_wants_a_control_token(running: Any) -> None:
     """Nobody serves what is said to everybody by mistake."""
-    with pytest.raises(ConfigurationError, match="the console needs a control token"):
+    with pytest.raises(ConfigurationError, match="nobody could use the console"):
         async with running(Bot("minutes").record(), service="console = true"):
             pass

@@ -130,6 +130,8 @@ class Snapshot:
     paused: bool
     consented: bool = True
     pauses: tuple[Pause, ...] = ()
+    plugins: tuple[str, ...] = ()
+    quality: tuple[TrackMeasured, ...] = ()
 
 
 class CallSession:
@@ -217,6 +219,7 @@ class CallSession:
         self._disk: str | None = None
         self._here: set[str] = set()
         self._noted: dict[Track, float] = {}
+        self._quality: dict[Track, TrackMeasured] = {}
 
     # ------------------------------------------------------------ life
 
@@ -389,6 +392,7 @@ class CallSession:
 
     def measured(self, event: TrackMeasured) -> None:
         """Tell everybody how a track came, but not the journal."""
+        self._quality[event.track] = event
         self.bus.publish(event)
         self._measured(event)
 
@@ -456,6 +460,8 @@ class CallSession:
             paused=bool(self.privacy.pauses),
             consented=self.privacy.consented,
             pauses=self.privacy.pauses,
+            plugins=tuple(seat.plugin.name for seat in self._seats),
+            quality=tuple(measured for track, measured in self._quality.items() if track in tracks),
         )
 
     def record(self, event: object, /, **facts: Any) -> None:
@@ -478,6 +484,7 @@ class CallSession:
         elif not isinstance(event, OfferReceived | AnswerReceived | CandidateReceived):
             self.record(event)
         if isinstance(event, TrackEnded):
+            self._quality.pop(event.track, None)
             self._measured(event)
         self.bus.publish(event)
 

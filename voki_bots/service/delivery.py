@@ -18,7 +18,7 @@ from fastapi.responses import StreamingResponse
 
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import UtteranceHeard
-from voki_bots.service.access import Access, same_origin
+from voki_bots.service.access import Access, Principal, Rank
 from voki_bots.service.feeds import Entry, Feed, Feeds, Reading
 
 CALL = "/api/v1/calls/{tenant}/{call:path}"
@@ -26,9 +26,6 @@ CALL = "/api/v1/calls/{tenant}/{call:path}"
 
 BEAT = 15.0
 """Seconds of silence after which something is sent, so that nobody between takes the connection for dead."""
-
-TOKEN = 5.0
-"""Seconds that a websocket may take to show the token."""
 
 LONGEST = 4096
 """Characters of a message to us."""
@@ -86,7 +83,7 @@ class Delivery:
     def routes(self) -> APIRouter:
         """Make the routes."""
         router = APIRouter(tags=["delivery"])
-        allowed = [Depends(self._access)]
+        allowed = [Depends(self._access.viewer)]
 
         @router.get(CALL + "/events", dependencies=allowed)
         async def events(
@@ -160,35 +157,17 @@ class Delivery:
     # ------------------------------------------------------------ websocket
 
     async def _serve(self, socket: WebSocket) -> None:
-        if not same_origin(socket.headers.get("origin"), socket.headers.get("host")):
-            _log.warning("websocket_refused", why="it was opened by a page of another origin")
-            await socket.close(1008)  # before it is accepted: HTTP 403
-            return
-        await socket.accept()
-        with suppress(WebSocketDisconnect):
-            if await self._shown(socket):
-                await _Connection(self.feeds, socket, self._stopped).run()
-
-    async def _shown(self, socket: WebSocket) -> bool:
-        """Whether the token comes in time: in the header, or first, for pages cannot set headers."""
-        scheme, _, given = socket.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            try:
-                async with asyncio.timeout(TOKEN):
-                    given = str(_message(await socket.receive_text()).get("token", ""))
-            except (TimeoutError, ValueError):
-                given = ""
-        if self._access.right(given.strip()):
-            return True
-        _log.warning("websocket_refused", why="it does not show the control token")
-        await socket.close(1008, "the control token is missing or wrong")
-        return False
+        who = await self._access.of_socket(socket, None, Rank.VIEWER)
+        if who is not None:
+            with suppress(WebSocketDisconnect):
+                await _Connection(self.feeds, socket, self._stopped, who).run()
 
 
 class _Connection:
     """One websocket, its subscriptions, and what is sent over it."""
 
-    def __init__(self, feeds: Feeds, socket: WebSocket, stopped: asyncio.Event) -> None:
+    def __init__(self, feeds: Feeds, socket: WebSocket, stopped: asyncio.Event, who: Principal) -> None:
+        self._who = who
         self._feeds = feeds
         self._socket = socket
         self._stopped = stopped
@@ -242,7 +221,7 @@ class _Connection:
         try:
             while True:
                 try:
-                    self._take(_message(await self._socket.receive_text()))
+                    self._take(message_of(await self._socket.receive_text()))
                 except ValueError as error:
                     self._errors = [*self._errors[-TOPICS:], str(error)]
                     self._wake.set()
@@ -256,6 +235,8 @@ class _Connection:
                 self._subscribe(topic, said)
             case {"unsubscribe": str(topic)}:
                 self._drop(topic)
+            case {"token": str()}:
+                pass  # it was shown in the header already
             case _:
                 raise ValueError("expected {subscribe: tenant/call} or {unsubscribe: tenant/call}")
         self._wake.set()
@@ -266,7 +247,8 @@ class _Connection:
         if not isinstance(kinds, list) or not isinstance(last, str | int):
             wrong = "kinds: expected a list of names of events; last: expected an id"
             raise ValueError(wrong)  # noqa: TRY004 - it is what came that is wrong
-        if (feed := self._feeds.get(tenant, call)) is None:
+        feed = self._feeds.get(tenant, call) if self._who.sees(tenant) else None
+        if feed is None:
             raise ValueError("no bot attends this call, or has lately")
         if len(self._reading) >= TOPICS and topic not in self._reading:
             raise ValueError(f"at most {TOPICS} topics are allowed on one websocket")
@@ -281,10 +263,10 @@ class _Connection:
             feed.leave(self._wake)
 
 
-def _message(text: str) -> Mapping[str, Any]:
+def message_of(text: str, longest: int = LONGEST) -> Mapping[str, Any]:
     """Read a message; ValueError if it is none of ours."""
-    if len(text) > LONGEST:
-        raise ValueError(f"a message of {len(text)} characters; at most {LONGEST} are allowed")
+    if len(text) > longest:
+        raise ValueError(f"a message of {len(text)} characters; at most {longest} are allowed")
     try:
         said = json.loads(text)
     except RecursionError:

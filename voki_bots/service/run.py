@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,25 @@ from voki_bots.bots.account import Account
 from voki_bots.bots.accounts import Accounts
 from voki_bots.bots.bot import Bot
 from voki_bots.bots.crew import Crew, archive_for, check, entered
+from voki_bots.bots.desk import Desk
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.session import CallSession
 from voki_bots.bots.watch import known_events
 from voki_bots.calls import Call, CallAssigned, CustomerQueued, NotificationReceived, ServiceEvent
 from voki_bots.errors import ConfigurationError, VokiError
 from voki_bots.service import console
-from voki_bots.service.access import Access
 from voki_bots.service.api import serve_api
 from voki_bots.service.control import Control
 from voki_bots.service.delivery import Delivery
 from voki_bots.service.dispatch import Dispatch
+from voki_bots.service.entrance import entrance
 from voki_bots.service.outbox import Outbox, Receiver, opened
 from voki_bots.service.space import LOOK, Space
+from voki_bots.service.supervision import Desks
 from voki_bots.service.telemetry import Telemetry
 from voki_bots.service.topics import Topics
 from voki_bots.service.webhooks import Webhooks
-from voki_bots.settings import Settings, control_token, credentials_of, delivery_secret, webhook_secret
+from voki_bots.settings import Settings, credentials_of, delivery_secret, webhook_secret
 from voki_bots.signalling.posting import Poster
 
 _log = structlog.get_logger(__name__)
@@ -75,21 +78,22 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         service = Service(settings, telemetry)
         secret = webhook_secret(settings)
         webhooks = Webhooks(secret, hint=service.hint, counted=telemetry.webhook) if secret else None
-        token = control_token(settings.voki, settings.service)
-        if settings.service.console and token is None:
-            raise ConfigurationError(
-                "service.console: the console needs a control token; set VOKI_CONTROL_TOKEN or "
-                "service.control_token_file",
-                path="service.console",
-            )
-        access = Access(token)
+        access = stack.enter_context(entrance(settings))
         outbox = await stack.enter_async_context(_outbox(settings, telemetry))
         clock = asyncio.get_running_loop().time
         service.delivery = delivery = Delivery(access, clock=clock, told=outbox.put)
-        routers = [Control(service.running, access).routes(), delivery.routes()]
+        found = [
+            (bot.name, plugin)
+            for bot, plugins in settings.bots
+            for plugin in plugins
+            if isinstance(plugin, Desk)
+        ]
+        desks = Desks(found, service.running, access, clock=clock, loopback=settings.service.loopback)
+        control = Control(service.running, access, partial(_more, service, desks))
+        routers = [control.routes(), desks.routes(), delivery.routes()]
         if settings.service.console:
             routers.append(console.routes())
-        api = serve_api(settings.service, service, telemetry, webhooks, routers)
+        api = serve_api(settings.service, service, telemetry, webhooks, routers, access=access)
         await stack.enter_async_context(api)
         stack.callback(delivery.stop)
         accounts = await stack.enter_async_context(Accounts())
@@ -99,6 +103,20 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             for (bot, plugins), archive in zip(settings.bots, archives, strict=True)
         ]
         await service.run(account, crews, stop)
+
+
+def _more(service: Service, desks: Desks, session: CallSession) -> dict[str, Any]:
+    """What is shown of a call beside what its session knows."""
+    key = session.call.key
+    seated = [
+        {"by": each.by, "mode": each.mode, "state": each.state, "talking": each.talking}
+        for each in desks.seated(key)
+    ]
+    return {
+        "reason": service.reason(session),
+        "supervision": seated,
+        "supervisable": desks.supervisable(key),
+    }
 
 
 def _archive(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> Path:
@@ -164,6 +182,11 @@ class Service:
         """The calls that are attended now, one entry for each bot in each."""
         rows = self.dispatch.rows if self.dispatch else ()
         return [row.session for row in rows if row.session is not None]
+
+    def reason(self, session: CallSession) -> str:
+        """Why a session attends its call."""
+        rows = self.dispatch.rows if self.dispatch else ()
+        return next((row.decision.reason for row in rows if row.session is session), "")
 
     async def run(self, account: Account, crews: Sequence[Crew], stop: asyncio.Event) -> None:
         """Attend calls until `stop`, or until the account is refused for good."""

@@ -6,7 +6,6 @@ Whoever opens it sits at the desk of the call's bot until it closes; docs/superv
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +20,7 @@ from voki_bots.calls import HintGiven, Role, Supervision
 from voki_bots.errors import MediaError, SupervisionError
 from voki_bots.media.live import Live
 from voki_bots.service.access import Access, Principal, Rank
-from voki_bots.service.delivery import CALL
+from voki_bots.service.delivery import CALL, message_of
 from voki_bots.service.headset import Headset, play
 
 LOOK = 0.05
@@ -202,7 +201,7 @@ class _Sitting:
                     self._headset.say(pcm)
                 continue
             try:
-                said = _message(came.get("text") or "")
+                said = message_of(came.get("text") or "", LONGEST)
                 await self._take(said)
             except ValueError as error:
                 await self._fail("bad_message", str(error))
@@ -309,16 +308,3 @@ class _Sitting:
             levels = {role: round(level, 1) for role, level in heard.items()}
             await self._send(type="levels", tracks=levels, mic=None if mic is None else round(mic, 1))
             await asyncio.sleep(METER)
-
-
-def _message(text: str) -> Mapping[str, Any]:
-    """Read a message; ValueError if it is none of ours."""
-    if len(text) > LONGEST:
-        raise ValueError(f"a message of {len(text)} characters; at most {LONGEST} are allowed")
-    try:
-        said = json.loads(text)
-    except RecursionError:
-        said = None
-    if not isinstance(said, Mapping):
-        raise ValueError("expected a JSON object")  # noqa: TRY004 - of what came
-    return said
