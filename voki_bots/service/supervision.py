@@ -292,6 +292,8 @@ class _Sitting:
                     sentence=seen.sentence,
                 )
             live, now = self._headset.live, self._clock()
+            if seen.state != "open":  # until somebody can be heard, nobody need say anything
+                self._pressed_at = now
             silent = now - max(self._headset.heard_at, self._pressed_at) > MUTE
             if live is not None and not live.released and silent:
                 live.release()
