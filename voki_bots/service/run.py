@@ -32,7 +32,9 @@ from voki_bots.service.control import Control
 from voki_bots.service.delivery import Delivery
 from voki_bots.service.dispatch import Dispatch
 from voki_bots.service.entrance import entrance
+from voki_bots.service.floor import Floor
 from voki_bots.service.outbox import Outbox, Receiver, opened
+from voki_bots.service.recordings import Recordings
 from voki_bots.service.space import LOOK, Space
 from voki_bots.service.supervision import Desks
 from voki_bots.service.telemetry import Telemetry
@@ -90,7 +92,16 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         ]
         desks = Desks(found, service.running, access, clock=clock, loopback=settings.service.loopback)
         control = Control(service.running, access, partial(_more, service, desks))
-        routers = [control.routes(), desks.routes(), delivery.routes()]
+        service.floor = floor = Floor(settings.voki.tenant, clock, settings.voki.presence)
+        roots = [split_template(each)[0] for each in archives]
+        shelves = Recordings(roots, access, clock=clock)
+        routers = [
+            control.routes(),
+            desks.routes(),
+            delivery.routes(),
+            floor.routes(access),
+            shelves.routes(),
+        ]
         if settings.service.console:
             routers.append(console.routes())
         api = serve_api(settings.service, service, telemetry, webhooks, routers, access=access)
@@ -166,6 +177,7 @@ class Service:
         self.dispatch: Dispatch | None = None
         self.beat = 0.0
         self.delivery: Delivery | None = None
+        self.floor: Floor | None = None
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._look = asyncio.Event()
 
@@ -270,6 +282,8 @@ class Service:
         """An event of a department or of our user."""
         assert self._account and self.dispatch
         self._telemetry.events.labels(type(event).__name__).inc()
+        if self.floor is not None:
+            self.floor.take(event)
         match event:
             case CallAssigned(call_id=call_id) | CustomerQueued(call_id=call_id):
                 await self._look_up(call_id, event)

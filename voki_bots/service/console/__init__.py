@@ -17,14 +17,10 @@ ASSETS = ("console.js", "words.js", "console.css")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""What a browser is told about every page: it may load and ask nothing but us, and nobody may frame it."""
+"""What a browser is told about a page, beside what is said of every answer: it may load nothing but ours."""
 
 
 def routes() -> APIRouter:
@@ -39,6 +35,16 @@ def routes() -> APIRouter:
     @router.get("/calls/{tenant}/{call:path}")
     async def call(tenant: str, call: str) -> Response:
         """One call; which one is the script's business."""
+        return _served("page.html")
+
+    @router.get("/recordings")
+    async def recordings() -> Response:
+        """The finished calls."""
+        return _served("page.html")
+
+    @router.get("/recordings/{tenant}/{call:path}")
+    async def recording(tenant: str, call: str) -> Response:
+        """One of them."""
         return _served("page.html")
 
     @router.get("/console/{name}")
