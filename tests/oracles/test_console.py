@@ -2,92 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from tests.oracles.chromium.browser import Page, chromium
+from tests.oracles.chromium.browser import chromium
+from tests.oracles.desk import ANA, EVIL, KIM, Desk, Session, enter
 from tests.oracles.places import needs
-from voki_bots.bots.bus import Bus
-from voki_bots.calls import Call, CallLeft, HintGiven, Role, UtteranceHeard
-from voki_bots.service import console
-from voki_bots.service.access import Access
-from voki_bots.service.control import Control
-from voki_bots.service.delivery import Delivery
-
-TOKEN = "a-token-of-the-tests"
-EVIL = "<img src=x onerror=\"document.title='broken in'\">"
-KIM = UtteranceHeard("u1", 0, False, "meu cartão", Role.CUSTOMER, "c", 3.0, 4.0, name="Carlos Lima")
-ANA = UtteranceHeard("u2", 0, False, "claro", Role.ATTENDANT, "a", 5.0, 6.0, name="Ana Souza")
-
-
-class Session:
-    """What the console is told of: a call that is played here."""
-
-    def __init__(self, call_id: str) -> None:
-        self.call = Call("acme", call_id)
-        self.bus, self.bot, self.now = Bus(), "minutes", 12.0
-
-    def snapshot(self) -> Any:
-        return SimpleNamespace(
-            bot=self.bot,
-            call=self.call,
-            now=self.now,
-            connected=True,
-            paused=False,
-            consented=True,
-            pauses=(),
-            participants=(
-                ("Ana Souza", "attendant", True),
-                (EVIL, "customer", True),
-                ("Marina", "supervisor", False),
-            ),
-            tracks=(("0:1:1", "attendant", -18.0), ("0:2:2", "customer", -42.0)),
-            detached={},
-        )
-
-
-class Desk:
-    """A served console, and the calls that it shows."""
-
-    def __init__(self) -> None:
-        self.sessions: list[Session] = []
-        self.url = ""
-
-    def running(self) -> Any:
-        return self.sessions
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        access, app = Access(TOKEN), FastAPI()
-        delivery = Delivery(access, clock=asyncio.get_running_loop().time)
-        for router in (Control(self.running, access).routes(), delivery.routes(), console.routes()):
-            app.include_router(router)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        known = list(self.sessions)
-        tasks = [asyncio.create_task(delivery.follow(each)) for each in self.sessions]  # type: ignore[arg-type]
-        tasks.append(asyncio.create_task(server.serve()))
-        while not server.started:
-            await asyncio.sleep(0.005)
-        self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        try:
-            yield
-        finally:
-            for session in known:
-                session.bus.close()
-            delivery.stop()
-            server.should_exit = True
-            await asyncio.gather(*tasks)
+from voki_bots.calls import CallLeft, HintGiven, Role
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +24,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    desk = Desk()
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = Desk(tmp_path)
     desk.sessions = [Session("7c/2f 1"), Session("second")]
     async with desk.serving():
         yield desk
-
-
-async def enter(page: Page, token: str = TOKEN) -> None:
-    await page.true("document.querySelector('.ask input')")
-    await page.run(f"document.querySelector('.ask input').value = '{token}'")
-    await page.run("document.querySelector('.ask button').click()")
 
 
 async def test_calls_are_listed_for_who_has_the_token(browser: Any, desk: Desk, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def made(
     sessions: Sequence[Any] = (),
     desks: Sequence[Any] = (),
     routers: Sequence[APIRouter] = (),
+    delivery: Delivery | None = None,
     clock: Any = lambda: 0.0,
 ) -> FastAPI:
     """The application with every router that the service has; sessions and desks are the far end."""
@@ -34,8 +35,8 @@ def made(
         settings=SimpleNamespace(service=ServiceSettings()), dispatch=None, beat=0.0, unready=None
     )
     found = Desks(desks, lambda: sessions, access, clock=clock, loopback=True)
-    delivery = Delivery(access, clock=clock)
-    control = Control(lambda: sessions, access)
+    delivery = delivery or Delivery(access, clock=clock)
+    control = Control(lambda: sessions, access, lambda session: found.of(session.call.key))
     every = [control.routes(), found.routes(), delivery.routes(), *routers]
     return application(service, Telemetry(), None, every, access=access)
 

@@ -28,6 +28,7 @@ from voki_bots.testing.signals import silence, tone
 
 ANA = Grant(Principal("ana", Rank.VIEWER, frozenset({"acme"})), "a-token-of-ana-here")
 KIM = Grant(Principal("kim", Rank.VIEWER, frozenset({"other"})), "a-token-of-kim-here")
+EVIL = "<img src=x onerror=alert(1)>"
 LINE = {
     "type": "utterance",
     "id": "u1",
@@ -37,7 +38,7 @@ LINE = {
     "name": "Carlos",
     "start": 1.0,
     "end": 2.0,
-    "text": "meu cartão <img src=x>",
+    "text": f"meu cartão {EVIL}",
     "language": "pt",
     "words": [],
     "late": False,

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,11 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             if isinstance(plugin, Desk)
         ]
         desks = Desks(found, service.running, access, clock=clock, loopback=settings.service.loopback)
-        control = Control(service.running, access, partial(_more, service, desks))
+        control = Control(
+            service.running,
+            access,
+            lambda session: {"reason": service.reason(session), **desks.of(session.call.key)},
+        )
         service.floor = floor = Floor(settings.voki.tenant, clock, settings.voki.presence)
         roots = [split_template(each)[0] for each in archives]
         shelves = Recordings(roots, access, clock=clock)
@@ -114,20 +117,6 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             for (bot, plugins), archive in zip(settings.bots, archives, strict=True)
         ]
         await service.run(account, crews, stop)
-
-
-def _more(service: Service, desks: Desks, session: CallSession) -> dict[str, Any]:
-    """What is shown of a call beside what its session knows."""
-    key = session.call.key
-    seated = [
-        {"by": each.by, "mode": each.mode, "state": each.state, "talking": each.talking}
-        for each in desks.seated(key)
-    ]
-    return {
-        "reason": service.reason(session),
-        "supervision": seated,
-        "supervisable": desks.supervisable(key),
-    }
 
 
 def _archive(settings: Settings, bot: Bot, plugins: Sequence[Plugin[Any]]) -> Path:

@@ -14,7 +14,7 @@ import structlog
 from fastapi import APIRouter, Depends, HTTPException, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field
 
-from voki_bots.bots.desk import SIDES, Chair, Desk, Supervised
+from voki_bots.bots.desk import SIDES, Chair, Desk
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import HintGiven, Role, Supervision
 from voki_bots.errors import MediaError, SupervisionError
@@ -75,13 +75,16 @@ class Desks:
         self._clock = clock
         self._loopback = loopback
 
-    def seated(self, key: tuple[str, str]) -> list[Supervised]:
-        """Who supervises a call now."""
-        return [each for _, desk in self._desks for each in desk.seated(key)]
-
-    def supervisable(self, key: tuple[str, str]) -> bool:
-        """Whether a call can be supervised."""
-        return any(desk.attends(key) for _, desk in self._desks)
+    def of(self, key: tuple[str, str]) -> dict[str, Any]:
+        """Whether a call can be supervised, and who does so now."""
+        seated = [each for _, desk in self._desks for each in desk.seated(key)]
+        return {
+            "supervisable": any(desk.attends(key) for _, desk in self._desks),
+            "supervision": [
+                {"by": each.by, "mode": each.mode, "state": each.state, "talking": each.talking}
+                for each in seated
+            ],
+        }
 
     def routes(self) -> APIRouter:
         """Make the routes."""

@@ -12,7 +12,19 @@ from fastapi import APIRouter, HTTPException, Response
 
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 
-ASSETS = ("console.js", "words.js", "console.css")
+ASSETS = (
+    "audio.js",
+    "base.js",
+    "call.js",
+    "calls.js",
+    "console.css",
+    "console.js",
+    "recording.js",
+    "recordings.js",
+    "supervise.js",
+    "words.js",
+    "worklet.js",
+)
 
 HEADERS = {
     "Content-Security-Policy": (
