@@ -528,6 +528,9 @@ class CallSession:
                     self._undocumented.add(event)
                     self._log.info("undocumented_event", event_name=event[:80])
             case OfferReceived() | AnswerReceived() | CandidateReceived():
+                if not isinstance(said, CandidateReceived):
+                    # Now, not when it has been applied: until then it may route anew already.
+                    self.gate.close(Closing.RENEGOTIATION)
                 self._leg.dialler.signal(said)
                 self.bus.publish(said)
             case ParticipantJoined(participant):

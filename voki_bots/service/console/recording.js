@@ -140,7 +140,7 @@ export const showRecording = async (tenant, call) => {
   by("state").textContent = [when(summary.started), clock(summary.seconds ?? 0), summary.bot, ...states(summary)].filter(Boolean).join(" · ");
   const problems = [...(summary.problems ?? [])];
   if (summary.encrypted) problems.unshift(word("howDecrypt"));
-  else if (summary.ended === null) problems.unshift(word("stillRunning"));
+  else if (!summary.sealed) problems.unshift(word("stillRunning"));
   else if (!summary.finished) problems.unshift(word("notFinished"));
   by("problems").replaceChildren(...problems.map((each) => element("li", "", each)));
   by("people").replaceChildren(...(summary.participants ?? []).map((who) => {

@@ -3,7 +3,7 @@ import { addressOf, ask, by, clock, element, linked, pause, role, show, when } f
 import { word } from "/console/words.js";
 
 export const states = (each) => [
-  each.ended === null ? word("running") : "",
+  each.sealed ? "" : word("running"),
   each.encrypted ? word("encrypted") : "",
   each.held ? word("held") : "",
   each.film ? word("film") : "",
