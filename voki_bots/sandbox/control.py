@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -76,6 +77,7 @@ class Control:
             web.get(person + "/sent", _checked(self._sent)),
             web.get(person + "/heard", _checked(self._heard)),
             web.get(person + "/heard/{mid}", _checked(self._heard_file)),
+            web.get(person + "/heard/{mid}/packets", _checked(self._heard_packets)),
             web.post("/sandbox/broadcast", _checked(self._broadcast)),
             web.put("/sandbox/turn", _checked(self._turn)),
         ]
@@ -280,6 +282,16 @@ class Control:
                 body = await asyncio.to_thread(self._person(request).heard_file, heard)
                 return web.Response(body=body, content_type="audio/ogg")
         raise web.HTTPNotFound(text="nothing was heard on this line")
+
+    async def _heard_packets(self, request: web.Request) -> web.Response:
+        """What a listening person received on a line: unix seconds, RTP timestamp and payload of each."""
+        found = [h for h in self._person(request).heard.values() if h.mid == request.match_info["mid"]]
+        packets = [
+            [at, timestamp, base64.b64encode(payload).decode()]
+            for heard in found
+            for at, (timestamp, payload) in zip(heard.arrived, heard.kept, strict=True)
+        ]
+        return web.json_response({"packets": packets})
 
     async def _broadcast(self, request: web.Request) -> web.Response:
         body = await _body(request)

@@ -63,6 +63,7 @@ class Heard:
     packets: int = 0
     first_at: float = 0.0
     kept: list[tuple[int, bytes]] = field(default_factory=list)
+    arrived: list[float] = field(default_factory=list)
 
 
 class Person:
@@ -215,6 +216,7 @@ class Person:
             heard.packets += 1
             if self.script.listens and packet.payload:
                 heard.kept.append((packet.timestamp, packet.payload))
+                heard.arrived.append(self._wall())
 
         return take
 
