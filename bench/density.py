@@ -46,6 +46,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--job", type=lambda text: text.split(","), default=["record", "pcm"])
     parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[25])
+    parser.add_argument("--lines", type=int, default=1, help="streams of each connection: 2 for two parties")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of the measured window")
     parser.add_argument("--repeat", type=int, default=1, help="interleaved runs; the median counts")
     parser.add_argument("--path", default=None, help="receive path of ours: tick, hook or receiver")
@@ -73,7 +74,7 @@ async def _runs(options: argparse.Namespace, peers: list[str], job: str, streams
         for peer in peers:
             if peer in skipped:
                 continue
-            if why := unavailable(peer, job):
+            if why := unavailable(peer, job, options.lines):
                 skipped[peer] = why
                 continue
             try:
@@ -121,7 +122,8 @@ async def measure(options: argparse.Namespace, peer: str, job: str, streams: int
         receiver += ["--directory", directory, *(["--path", options.path] if options.path else [])]
         direction = "recvonly" if job == "play" else "sendonly"
         generator = [*prefix, sys.executable, "-m", "bench.generator", "--streams", str(streams)]
-        generator += ["--direction", direction, "--address", address]
+        generator += ["--direction", direction, "--address", address, "--lines", str(options.lines)]
+        receiver += ["--lines", str(options.lines)]
         async with (
             Child(*receiver, "--address", address, quiet=not options.loud) as under,
             Child(*generator, quiet=not options.loud) as source,
@@ -147,9 +149,10 @@ async def _measure(
     await source.hear("started")
     await asyncio.sleep(min(FIRST_ALONE, options.seconds))
     alone = resident(pid)
-    for n in range(1, streams):
+    connections = -(-streams // options.lines)
+    for n in range(1, connections):
         await connect(under, source, n)
-    source.say(start=list(range(streams)))
+    source.say(start=list(range(connections)))
     await source.hear("started")
     await asyncio.sleep(min(WARM_UP, options.seconds))
     under.say(window=True)
@@ -176,22 +179,47 @@ async def _measure(
         received = [n for n in finished["received"] if n is not None]
         ok, remark = check.content_ok(sent, finished["files"])
     counters.close()
-    work = streams * options.seconds
+    share = delivered(sent, received, finished.get("files", ()) if job != "play" else ())
+    work = streams * options.seconds * share
     instructions = None
     if before.instructions is not None and after.instructions is not None:
         instructions = round((after.instructions - before.instructions) / work / 1e6, 3)
     return {
         "cpu_ms_per_stream_second": round((after.cpu - before.cpu) / work * 1000, 4),
         "minstr_per_stream_second": instructions,
-        "rss_kb_per_stream": round((memory - alone) / max(1, streams - 1), 1) if streams > 1 else None,
+        "rss_kb_per_stream": more_each(memory - alone, streams - options.lines),
         "rss_kb": memory,
         "threads": count,
         "loop_lag_ms": lag if up is True else None,
+        "stream_seconds_delivered": round(work, 2),
         "packets_expected": sum(sent),
         "packets_received": sum(received) if len(received) == len(sent) else None,
         "content_ok": ok,
         "remark": "; ".join(filter(None, [remark, finished.get("remark")])),
     }
+
+
+def delivered(sent: list[int], received: list[int], files: list[str]) -> float:
+    """The share of what was sent that arrived: of packets, or of seconds in files where none are counted.
+
+    Who drops half of what it gets must not look as if it did the work at half the cost.
+
+    Raises:
+        RuntimeError: If nothing arrived.
+    """
+    whole = sum(sent)
+    if len(received) == len(sent):
+        came: float = sum(received)
+    else:
+        came = sum(len(check.made(Path(file))) for file in files) / check.RATE * 50
+    if not came or not whole:
+        raise RuntimeError("nothing of what was sent arrived")
+    return min(1.0, came / whole)
+
+
+def more_each(kilobytes: int, streams: int) -> float | None:
+    """Memory of each stream beyond the first connection's; None if there was only that."""
+    return round(kilobytes / streams, 1) if streams > 0 else None
 
 
 async def connect(under: Child, source: Child, n: int) -> None:

@@ -1,4 +1,4 @@
-"""The generator, a process of its own: N connections that each send pre-encoded speech, 50 packets a second.
+"""The generator, a process of its own: connections that send pre-encoded speech, 50 packets a second a line.
 
 aiortc makes the connections; the packets are laid out, protected and sent by hand, so that many streams
 fit beside what is measured. Phases are spread over the 20 ms; a sender report goes out every two seconds.
@@ -12,6 +12,7 @@ import os
 import random
 import struct
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import aioice.ice
@@ -40,34 +41,17 @@ class Nothing(MediaStreamTrack):
         await asyncio.Event().wait()
 
 
-class Stream:
-    """One connection with one line.
+class Connection:
+    """One connection with one line for each of its streams, as an SFU sends the parties of a call.
 
     Args:
-        number: Which; it decides what is said.
+        numbers: Which streams; they decide what is said.
         direction: ``sendonly``, or ``recvonly`` to be played to.
     """
 
-    def __init__(self, number: int, direction: str) -> None:
-        self.number = number
-        self.sent = 0
-        self.heard = 0
-        self.kept: list[tuple[int, bytes]] = []
-        self.running = False
-        self.times: list[tuple[int, float]] = []
-        self._octets = 0
-        self._ssrc = random.getrandbits(32)
-        self._sequence = random.getrandbits(16)
-        self._origin = random.getrandbits(32)
+    def __init__(self, numbers: Sequence[int], direction: str) -> None:
         self._pc = RTCPeerConnection(RTCConfiguration([], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        sending = direction != "recvonly"
-        self._transceiver = self._pc.addTransceiver(Nothing() if sending else "audio", direction)
-        codecs = RTCRtpReceiver.getCapabilities("audio").codecs  # type: ignore[union-attr]
-        self._transceiver.setCodecPreferences([c for c in codecs if c.mimeType.lower() == "audio/opus"])
-        if sending:
-            sender: Any = self._transceiver.sender
-            sender._ssrc = self._ssrc
-            sender._run_rtcp = _no_reports
+        self.streams = [Stream(number, direction, self._pc) for number in numbers]
 
     async def offer(self) -> str:
         """Make the offer, complete."""
@@ -86,6 +70,41 @@ class Stream:
         await self._pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         async with asyncio.timeout(30):
             await up.wait()
+        for stream in self.streams:
+            stream.connected()
+
+
+class Stream:
+    """One line of a connection.
+
+    Args:
+        number: Which; it decides what is said.
+        direction: ``sendonly``, or ``recvonly`` to be played to.
+        connection: Whose line it is.
+    """
+
+    def __init__(self, number: int, direction: str, connection: RTCPeerConnection) -> None:
+        self.number = number
+        self.sent = 0
+        self.heard = 0
+        self.kept: list[tuple[int, bytes]] = []
+        self.running = False
+        self.times: list[tuple[int, float]] = []
+        self._octets = 0
+        self._ssrc = random.getrandbits(32)
+        self._sequence = random.getrandbits(16)
+        self._origin = random.getrandbits(32)
+        sending = direction != "recvonly"
+        self._transceiver = connection.addTransceiver(Nothing() if sending else "audio", direction)
+        codecs = RTCRtpReceiver.getCapabilities("audio").codecs  # type: ignore[union-attr]
+        self._transceiver.setCodecPreferences([c for c in codecs if c.mimeType.lower() == "audio/opus"])
+        if sending:
+            sender: Any = self._transceiver.sender
+            sender._ssrc = self._ssrc
+            sender._run_rtcp = _no_reports
+
+    def connected(self) -> None:
+        """Packets can flow."""
         dtls: Any = self._transceiver.receiver.transport
         ice = dtls.transport._connection
         pair = ice._nominated[1]
@@ -168,20 +187,24 @@ async def pump(streams: list[Stream]) -> None:
         round_ += 1
 
 
-async def run(count: int, direction: str) -> None:
+async def run(count: int, direction: str, lines: int) -> None:
     """Do what is asked until whoever started us hangs up."""
-    streams = [Stream(n, direction) for n in range(count)]
+    connections = [
+        Connection(range(first, min(first + lines, count)), direction) for first in range(0, count, lines)
+    ]
+    streams = [stream for connection in connections for stream in connection.streams]
     pumping: asyncio.Task[None] | None = None
     tell(ready=os.getpid())
     async for asked in told():
         if "offer" in asked:
-            tell(offer=await streams[asked["offer"]].offer())
+            tell(offer=await connections[asked["offer"]].offer())
         elif "answer" in asked:
-            await streams[asked["stream"]].accept(asked["answer"])
+            await connections[asked["stream"]].accept(asked["answer"])
             tell(connected=asked["stream"])
         elif "start" in asked:
             for n in asked["start"]:
-                streams[n].running = direction != "recvonly"
+                for stream in connections[n].streams:
+                    stream.running = direction != "recvonly"
             if pumping is None:
                 pumping = asyncio.create_task(pump(streams))
                 pumping.add_done_callback(lambda task: tell(failed=str(task.exception())))
@@ -203,12 +226,13 @@ def main() -> None:
     """Run the generator."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--streams", type=int, required=True)
+    parser.add_argument("--lines", type=int, default=1)
     parser.add_argument("--direction", default="sendonly")
     parser.add_argument("--address", default="127.0.0.1")
     options = parser.parse_args()
     aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [options.address]
     speech.corpus()
-    asyncio.run(run(options.streams, options.direction))
+    asyncio.run(run(options.streams, options.direction, options.lines))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Peer:
         needs: Programs and modules: (interpreter's) module, or ``/`` and a program's name.
         get: How it is installed.
         bridged: It gathers no loopback candidate, so it runs in a network namespace.
+        several: Its receiver takes several lines of one connection.
     """
 
     python: str
@@ -35,6 +36,7 @@ class Peer:
     needs: tuple[str, ...]
     get: str
     bridged: bool = False
+    several: bool = False
 
 
 def _own(name: str) -> str:
@@ -46,8 +48,8 @@ def _pip(name: str, packages: str, python: str = "python3") -> str:
 
 
 PEERS = {
-    "ours": Peer(sys.executable, ("record", "pcm", "play"), ("voki_bots",), "make bench"),
-    "aiortc": Peer(sys.executable, ("record", "pcm", "play"), ("aiortc",), "make bench"),
+    "ours": Peer(sys.executable, ("record", "pcm", "play"), ("voki_bots",), "make bench", several=True),
+    "aiortc": Peer(sys.executable, ("record", "pcm", "play"), ("aiortc",), "make bench", several=True),
     "pipecat": Peer(
         _own("pipecat"), ("record", "pcm"), ("pipecat",), _pip("pipecat", "'pipecat-ai[webrtc]'")
     ),
@@ -80,13 +82,15 @@ NOT_WRITTEN = {
 }
 
 
-def unavailable(name: str, job: str) -> str | None:
+def unavailable(name: str, job: str, lines: int = 1) -> str | None:
     """Say why a peer cannot be run at a job here; None if it can."""
     peer = PEERS.get(name)
     if name in NOT_WRITTEN:
         return NOT_WRITTEN[name]
     if peer is None:
         return f"there is no peer of this name; known are {', '.join(PEERS)}"
+    if lines > 1 and not peer.several:
+        return "its receiver takes one line of each connection"
     if job not in peer.jobs:
         return f"it is not measured at this job, only at {', '.join(peer.jobs)}"
     if not Path(peer.python).exists():

@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--path", default=None)
+    parser.add_argument("--lines", type=int, default=1)
     options = parser.parse_args()
     tell(ready=os.getpid())
     sys.stdin.readline()

@@ -68,16 +68,17 @@ class Receiver:
         pc = RTCPeerConnection(RTCConfiguration([], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._connections.append(pc)
         await pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        track = pc.getReceivers()[0].track
-        if self._options.job == "record":
-            self._files.append(str(self._options.directory / f"{number}.ogg"))
-            recorder = MediaRecorder(self._files[-1])
-            recorder.addTrack(track)
-            await recorder.start()
-            self._recorders.append(recorder)
-        elif self._options.job == "pcm":
-            self._files.append(str(self._options.directory / f"{number}.pcm"))
-            self._tasks.append(asyncio.create_task(_pcm(track, self._files[-1])))
+        for line, receiver in enumerate(pc.getReceivers()):
+            name = str(self._options.directory / f"{number}-{line}")
+            if self._options.job == "record":
+                self._files.append(f"{name}.ogg")
+                recorder = MediaRecorder(self._files[-1])
+                recorder.addTrack(receiver.track)
+                await recorder.start()
+                self._recorders.append(recorder)
+            elif self._options.job == "pcm":
+                self._files.append(f"{name}.pcm")
+                self._tasks.append(asyncio.create_task(_pcm(receiver.track, self._files[-1])))
         if self._options.job == "play":
             self._speakers.append(Speaker(self._samples))
             pc.addTrack(self._speakers[-1])

@@ -1,4 +1,4 @@
-"""voki-bots: Peer, Pipeline and Tap, as a session uses them; one call with one stream each."""
+"""voki-bots: Peer, Pipeline and Tap, as a session uses them; one call for each connection."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ class Receiver:
         self._options = options
         self._peers: list[Peer] = []
         self._voices: list[tuple[Mixer, asyncio.Task[None]]] = []
-        self._calls: list[tuple[Pipeline, Tap, Ogg | Pcm | Times, Any]] = []
+        self._pipelines: list[Pipeline] = []
+        self._calls: list[tuple[Tap, Ogg | Pcm | Times, Any]] = []
 
     async def start(self) -> None:
         if self._options.job == "play":
@@ -106,15 +107,19 @@ class Receiver:
 
     async def answer(self, number: int, offer: str) -> str:
         pipeline = Pipeline(clock=time.monotonic, zero=time.monotonic(), report=lambda event: None)
+        self._pipelines.append(pipeline)
         job = self._options.job
-        path = self._options.directory / f"{number}.{'opus' if job == 'record' else 'pcm'}"
-        sink: Ogg | Pcm | Times = Times() if job == "latency" else Ogg(path) if job == "record" else Pcm(path)
-        tap = Tap("bench", sink)
-        if job == "pcm":
-            pipeline.listen(tap, lambda track: True, 16_000)
-        else:
-            pipeline.packets(tap, lambda track: True)
-        self._calls.append((pipeline, tap, sink, path))
+        mids: list[str] = []
+        sink: Ogg | Pcm | Times
+        for line in range(self._options.lines):
+            path = self._options.directory / f"{number}-{line}.{'opus' if job == 'record' else 'pcm'}"
+            sink = Times() if job == "latency" else Ogg(path) if job == "record" else Pcm(path)
+            tap = Tap("bench", sink)
+            if job == "pcm":
+                pipeline.listen(tap, lambda track, line=line: track.mid == mids[line], 16_000)
+            else:
+                pipeline.packets(tap, lambda track, line=line: track.mid == mids[line])
+            self._calls.append((tap, sink, path))
         more: dict[str, Any] = {"path": self._options.path} if self._options.path else {}
 
         def on_packet(received: Received) -> None:
@@ -131,7 +136,9 @@ class Receiver:
             self._voices.append((mixer, asyncio.create_task(self._speak(mixer))))
         peer = Peer(0, loopback=True, on_packet=take, clock=time.monotonic, **more)
         self._peers.append(await peer.__aenter__())
-        return await peer.answer(offer)
+        answer = await peer.answer(offer)
+        mids += [each.mid for each in peer.lines]
+        return answer
 
     async def _speak(self, mixer: Mixer) -> None:
         while True:
@@ -139,21 +146,22 @@ class Receiver:
 
     async def finish(self) -> dict[str, Any]:
         path = self._peers[0].path
-        for pipeline, tap, _, _ in self._calls:
+        for pipeline in self._pipelines:
             pipeline.close()
+        for tap, _, _ in self._calls:
             tap.close()
-        for _, tap, _, _ in self._calls:
+        for tap, _, _ in self._calls:
             await tap.drain()
         for _, speaking in self._voices:
             speaking.cancel()
-        received = [sink.packets for _, _, sink, _ in self._calls]
+        received = [sink.packets for _, sink, _ in self._calls]
         files = [str(path) for *_, path in self._calls]
-        times = [(s.delivered, s.written) for _, _, s, _ in self._calls if isinstance(s, Times)]
+        times = [(s.delivered, s.written) for _, s, _ in self._calls if isinstance(s, Times)]
         made = {"received": received, "files": files, "remark": f"path {path}", "times": times}
         return made | {"sent": [mixer.sent for mixer, _ in self._voices]}
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            for pipeline, *_ in self._calls:
+            for pipeline in self._pipelines:
                 pipeline.tick()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.density import ratios
+from bench.density import delivered, ratios
 from bench.places import PEERS, unavailable
 from bench.report import table
 
@@ -70,3 +70,36 @@ def test_what_was_sent_is_what_was_received(job: str) -> None:
     assert set(ours) >= FIELDS
     assert ours["content_ok"]
     assert ours["packets_received"] == ours["packets_expected"]
+
+
+def test_figures_are_of_what_was_delivered() -> None:
+    """Half of the packets is half of the work; who counts none is judged by the files; nothing is no figure."""
+    assert delivered([100, 100], [100, 0], []) == 0.5
+    assert delivered([100], [120], []) == 1.0
+    with pytest.raises(RuntimeError, match="nothing"):
+        delivered([100], [0], [])
+
+
+@pytest.mark.journey
+def test_two_parties_of_a_call_come_over_one_connection() -> None:
+    """Each line is a file of its own, whole."""
+    command = [
+        "-m",
+        "bench",
+        "density",
+        "--peers",
+        "ours",
+        "--job",
+        "record",
+        "--streams",
+        "4",
+        "--lines",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *command, "--seconds", "1", "--json"], cwd=ROOT, capture_output=True, timeout=100
+    )
+    ours = json.loads(done.stdout)["peers"]["ours"]
+    assert ours["content_ok"]
+    assert ours["packets_received"] == ours["packets_expected"]
+    assert ours["stream_seconds_delivered"] == 4.0
