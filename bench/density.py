@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import check, report
 from bench.counters import Counters, resident, threads
-from bench.places import NOT_WRITTEN, PEERS, place, unavailable
+from bench.places import PEERS, place, unavailable
 from bench.process import Child
 
 JOBS = ("record", "pcm", "play")
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench density", description=__doc__)
-    everybody = ",".join([*PEERS, *NOT_WRITTEN])
+    everybody = ",".join(PEERS)
     parser.add_argument(
         "--peers", default="ours,aiortc" if arguments else everybody, help=f"of {', '.join(PEERS)}"
     )
@@ -128,11 +128,11 @@ async def measure(options: argparse.Namespace, peer: str, job: str, streams: int
             Child(*receiver, "--address", address, quiet=not options.loud) as under,
             Child(*generator, quiet=not options.loud) as source,
         ):
-            return await _measure(options, under, source, job, streams)
+            return await _measure(options, under, source, job, streams, bent=PEERS[peer].bends)
 
 
 async def _measure(
-    options: argparse.Namespace, under: Child, source: Child, job: str, streams: int
+    options: argparse.Namespace, under: Child, source: Child, job: str, streams: int, *, bent: bool
 ) -> dict[str, Any]:
     pid = await under.hear("ready")
     counters = Counters(pid)
@@ -177,7 +177,7 @@ async def _measure(
         under.say(finish=True)
         finished = await under.hear("finished", 120)
         received = [n for n in finished["received"] if n is not None]
-        ok, remark = check.content_ok(sent, finished["files"])
+        ok, remark = check.content_ok(sent, finished["files"], bent=bent)
     counters.close()
     share = delivered(sent, received, finished.get("files", ()) if job != "play" else ())
     work = streams * options.seconds * share

@@ -29,6 +29,7 @@ class Peer:
         get: How it is installed.
         bridged: It gathers no loopback candidate, so it runs in a network namespace.
         several: Its receiver takes several lines of one connection.
+        bends: It stretches speech to follow the network, so its samples are not those that were sent.
     """
 
     python: str
@@ -37,6 +38,7 @@ class Peer:
     get: str
     bridged: bool = False
     several: bool = False
+    bends: bool = False
 
 
 def _own(name: str) -> str:
@@ -74,19 +76,21 @@ PEERS = {
         ("libdatachannel",),
         _pip("libdatachannel", "libdatachannel-py av numpy", "python3.13"),
     ),
-}
-
-NOT_WRITTEN = {
-    "fastrtc": "no receiver is written for it yet; it has aiortc's receiving code and decodes as that does",
-    "chromium": "no receiver is written for it yet",
+    "fastrtc": Peer(_own("fastrtc"), ("pcm",), ("fastrtc",), _pip("fastrtc", "fastrtc")),
+    "chromium": Peer(
+        sys.executable,
+        ("record", "pcm"),
+        ("/chromium",),
+        "apt-get install --no-install-recommends chromium",
+        bridged=True,
+        bends=True,
+    ),
 }
 
 
 def unavailable(name: str, job: str, lines: int = 1) -> str | None:
     """Say why a peer cannot be run at a job here; None if it can."""
     peer = PEERS.get(name)
-    if name in NOT_WRITTEN:
-        return NOT_WRITTEN[name]
     if peer is None:
         return f"there is no peer of this name; known are {', '.join(PEERS)}"
     if lines > 1 and not peer.several:

@@ -73,7 +73,7 @@ def test_what_was_sent_is_what_was_received(job: str) -> None:
 
 
 def test_figures_are_of_what_was_delivered() -> None:
-    """Half of the packets is half of the work; who counts none is judged by the files; nothing is no figure."""
+    """Half of the packets is half of the work; who counts none is judged by the files."""
     assert delivered([100, 100], [100, 0], []) == 0.5
     assert delivered([100], [120], []) == 1.0
     with pytest.raises(RuntimeError, match="nothing"):
