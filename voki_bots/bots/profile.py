@@ -7,26 +7,22 @@ finding, the tenant, the host, the time and who signed; without a good one a pro
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from voki_bots.bots.operator import PREFIX, as_text, private_key, read_text, trusted_key
 from voki_bots.bots.registry import problems
 from voki_bots.calls import Supervision
 from voki_bots.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 HEARD = -40.0
 """dBFS from which on a tone of the probe counts as heard; it is sent at -12."""
@@ -34,11 +30,7 @@ HEARD = -40.0
 SILENT = -60.0
 """dBFS up to which it counts as not heard. What lies between is neither, and proves nothing."""
 
-PREFIX = "ed25519:"
-"""What a public key begins with, as text; 32 bytes of base64 follow."""
-
 _DOMAIN = b"voki-bots capability profile, version 1\n"
-_NOTHING_ELSE = 64 * 1024
 _MUST_HEAR = {
     Supervision.MONITOR: (False, False),
     Supervision.WHISPER: (True, False),
@@ -237,33 +229,6 @@ def routes(mode: Supervision, found: Routing | None) -> bool:
 # ---------------------------------------------------------------- signing
 
 
-def keygen(path: Path) -> str:
-    """Make an operator's key: the private half goes into a new file of mode 0600.
-
-    Returns:
-        The public half, as settings take it.
-
-    Raises:
-        ConfigurationError: If there is such a file already, or it cannot be written.
-    """
-    kinds, serialization = _cryptography()
-    key = kinds.Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path} is there already, and a key is never written over", path="key"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", path="key") from None
-    return _public(key)
-
-
 def sign(profile: CapabilityProfile, key_file: Path, *, by: str) -> CapabilityProfile:
     """Answer for a profile; a signature that it had is replaced.
 
@@ -275,8 +240,8 @@ def sign(profile: CapabilityProfile, key_file: Path, *, by: str) -> CapabilityPr
     Raises:
         ConfigurationError: If the key cannot be read, is no Ed25519 key, or others can read it too.
     """
-    key = _private(key_file)
-    public = _public(key)
+    key = private_key(key_file)
+    public = as_text(key.public_key())
     if not 1 <= len(by.strip()) <= 200:
         raise ConfigurationError("by: expected the name of who signs, of up to 200 characters", path="by")
     value = base64.b64encode(key.sign(_canonical(profile, by.strip(), public))).decode()
@@ -294,13 +259,13 @@ def verify(profile: CapabilityProfile, trusted: str | Path) -> CapabilityProfile
     Raises:
         ConfigurationError: If it is not signed, by another key, or was changed since.
     """
-    wanted = _trusted(trusted)
+    wanted = trusted_key(trusted)
     signature = profile.signature
     if signature is None:
         raise ConfigurationError(
             "the profile is not signed; an operator signs it with voki-bots profile sign", path="signature"
         )
-    if signature.key != PREFIX + base64.b64encode(wanted.public_bytes_raw()).decode():
+    if signature.key != as_text(wanted):
         raise ConfigurationError(
             f"the profile is signed by another key than the operator's: {signature.key}", path="signature.key"
         )
@@ -369,7 +334,7 @@ def read_profile(path: Path) -> CapabilityProfile:
     Raises:
         ConfigurationError: If it cannot be read, or is no profile.
     """
-    return CapabilityProfile.from_toml(_text(path, "profile"))
+    return CapabilityProfile.from_toml(read_text(path, "profile"))
 
 
 # ---------------------------------------------------------------- inside
@@ -384,78 +349,6 @@ def _canonical(profile: CapabilityProfile, by: str, key: str) -> bytes:
 def _digest(profile: CapabilityProfile) -> bytes:
     whole = json.dumps(profile.model_dump(mode="json"), sort_keys=True, allow_nan=False)
     return hashlib.sha256(whole.encode()).digest()
-
-
-def _cryptography() -> tuple[Any, Any]:
-    try:
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError:
-        raise ConfigurationError(
-            "signatures need a library: pip install 'voki-bots[encryption]'", path="operator"
-        ) from None
-    return ed25519, serialization
-
-
-def _public(key: Ed25519PrivateKey) -> str:
-    return PREFIX + base64.b64encode(key.public_key().public_bytes_raw()).decode()
-
-
-def public_key(key_file: Path) -> str:
-    """The public half of an operator's private key, as settings take it.
-
-    Raises:
-        ConfigurationError: As `sign`.
-    """
-    return _public(_private(key_file))
-
-
-def _private(key_file: Path) -> Ed25519PrivateKey:
-    kinds, serialization = _cryptography()
-    try:
-        mode = key_file.stat().st_mode
-        pem = key_file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{key_file} cannot be read: {error.strerror}", path="key") from None
-    if mode & 0o077:
-        raise ConfigurationError(f"{key_file} can be read by others; chmod 600 it", path="key")
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, kinds.Ed25519PrivateKey):
-        raise ConfigurationError(
-            f"{key_file} holds no private Ed25519 key; voki-bots profile keygen makes one", path="key"
-        )
-    return key
-
-
-def _trusted(key: str | Path) -> Ed25519PublicKey:
-    kinds, _ = _cryptography()
-    text = key if isinstance(key, str) and key.startswith(PREFIX) else _text(Path(key), "operator")
-    words = text.split()
-    try:
-        if len(words) != 1 or not words[0].startswith(PREFIX):
-            raise ValueError
-        raw = base64.b64decode(words[0].removeprefix(PREFIX), validate=True)
-        public: Ed25519PublicKey = kinds.Ed25519PublicKey.from_public_bytes(raw)
-    except (ValueError, binascii.Error):
-        # What was given is not shown: somebody may have taken the private half for the public one.
-        raise ConfigurationError(
-            f"operator: expected a public key, {PREFIX}… with 32 bytes of base64, or a file with nothing else",
-            path="operator",
-        ) from None
-    return public
-
-
-def _text(path: Path, what: str) -> str:
-    try:
-        if path.stat().st_size > _NOTHING_ELSE:
-            raise ConfigurationError(f"{path} is too long to be a {what}", path=what)
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"{path} cannot be read: {why}", path=what) from None
 
 
 def _toml(table: Mapping[str, Any], name: str = "") -> Iterator[str]:
