@@ -101,7 +101,7 @@ class RejoinFindings(_Part):
         default=None, description="media after the topic was left and joined anew"
     )
     silence: float | None = Field(
-        default=None, ge=0, description="seconds from leaving the topic until media are up again"
+        default=None, ge=0, description="seconds from leaving the topic until somebody is heard again"
     )
 
 
@@ -131,6 +131,9 @@ class Routing(_Part):
         default=None, description="while the socket was replaced, and the topic left and joined anew"
     )
     after: Levels | None = Field(default=None, description="when the mode had been asked for again")
+    hears_both: bool | None = Field(
+        default=None, description="the supervisor heard the attendant and the customer"
+    )
     survives_rejoin: bool | None = Field(
         default=None, description="it routed the same after a rejoin without being asked for again"
     )

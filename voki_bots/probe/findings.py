@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from voki_bots.bots.profile import MediaFindings, SignallingFindings
 from voki_bots.calls import Supervision, SupervisionStarted
 from voki_bots.media.sdp import Description, Section
 from voki_bots.probe.overheard import Log
@@ -46,7 +45,7 @@ def carries(description: Description | None) -> bool | None:
 
 
 def media(logs: Collection[Log], user_ids: Collection[str]) -> dict[str, object]:
-    """Fields of `MediaFindings` that all descriptions together show."""
+    """Fields of `profile.MediaFindings` that all descriptions together show."""
     described = [(word, d) for log in logs for word, d in log.descriptions()]
     offers = [d for word, d in described if word.body.get("type") == "offer"]
     bringing = [s for _, d in described for s in _audio(d) if _brings(s)]
@@ -66,11 +65,11 @@ def media(logs: Collection[Log], user_ids: Collection[str]) -> dict[str, object]
 
 
 def _msid(bringing: Iterable[Section], user_ids: Collection[str]) -> Literal["user_id", "other", "none"]:
-    named = [token for section in bringing for token in section.msid if token != "-"]  # noqa: S105 - of an SDP
-    if not named:
-        return "none"
-    known = any(user_id and user_id in token for token in named for user_id in user_ids)
-    return "user_id" if known else "other"
+    named = [section.msid for section in bringing]
+    if any(user_id and user_id in name for names in named for name in names for user_id in user_ids):
+        return "user_id"
+    # A single name is that of a track, with "-" for no stream (RFC 8830 section 2).
+    return "other" if any(len(names) > 1 for names in named) else "none"
 
 
 def line_reuse(descriptions: Iterable[Description]) -> Reuse | None:
@@ -99,7 +98,7 @@ def line_reuse(descriptions: Iterable[Description]) -> Reuse | None:
 
 
 def signalling(logs: Iterable[Log], own: Collection[str]) -> dict[str, object]:
-    """Fields of `SignallingFindings` that the events show.
+    """Fields of `profile.SignallingFindings` that the events show.
 
     Args:
         logs: Of every party.
@@ -113,9 +112,7 @@ def signalling(logs: Iterable[Log], own: Collection[str]) -> dict[str, object]:
             snapshot = bool(snapshot) or isinstance(word.body.get("participants"), list)
             announces = bool(announces)
         joined = [word.body for word in log.find("came", "participant_joined")]
-        announces = (
-            announces or any(user_id and body.get("user_id") == user_id for body in joined) or announces
-        )
+        announces = any(user_id and body.get("user_id") == user_id for body in joined) or announces
         customers += [body.get("user_id") is not None for body in joined if body.get("role") == "customer"]
     return {
         "snapshot": snapshot,
@@ -149,6 +146,3 @@ def _audio(description: Description) -> list[Section]:
 
 def _brings(section: Section) -> bool:
     return section.direction in _SENDS and not section.rejected
-
-
-__all__ = ["MediaFindings", "SignallingFindings", "carries", "first_answer", "first_offer", "glare"]

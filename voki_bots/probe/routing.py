@@ -98,9 +98,12 @@ class Measurement:
             self._asked = self._own.account.log.now
         if (refused := await self._act()) is not None:
             return refused
-        before = await self._listened(self._marks(), "before a rejoin")
+        marks = self._marks()
+        before = await self._listened(marks, "before a rejoin")
+        others = (Role.ATTENDANT, Role.CUSTOMER)
+        hears = all(self._own.ears.loudest(role, marks[0]) >= HEARD for role in others)
         confirmed, after, told = await self._confirmation()
-        during, survives = await self._rejoined(renew)
+        during, survives = await self._rejoined(renew, leaked(self.mode, before) if before else ())
         await self._own.hush()
         await asyncio.sleep(SETTLE)
         again = await self._act()
@@ -114,6 +117,7 @@ class Measurement:
             before=before,
             during=during,
             after=last,
+            hears_both=hears,
             survives_rejoin=survives,
             routes_as_documented=all(each is not None and right(self.mode, each) for each in levels),
         )
@@ -203,7 +207,9 @@ class Measurement:
 
     # ------------------------------------------------------------ a rejoin
 
-    async def _rejoined(self, renew: Callable[[], Awaitable[None]]) -> tuple[Levels | None, bool | None]:
+    async def _rejoined(
+        self, renew: Callable[[], Awaitable[None]], leaked_before: tuple[str, ...]
+    ) -> tuple[Levels | None, bool | None]:
         """Replace the socket, then leave and join anew, while he speaks; the mode is not asked for again."""
         own, log, marks = self._own, self._own.account.log, self._marks()
         segment = own.session.snapshot().segment
@@ -223,12 +229,16 @@ class Measurement:
         levels = await self._levels(marks, "during a rejoin")
         if levels is None:
             return None, None
-        return levels, heard and not leaked(self.mode, levels)
+        return levels, heard and set(leaked(self.mode, levels)) <= set(leaked_before)
 
     async def _fate(self, segment: int) -> Fate:
-        """What became of his media: he hears the others again, over the same connection or another."""
+        """What became of his media: he hears somebody again, over the same connection or another."""
         own = self._own
-        heard = await own.hears(Role.ATTENDANT, HEARD, own.now + SETTLE, self._pace.hear)
+        since = own.now + SETTLE
+        others = (Role.ATTENDANT, Role.CUSTOMER)
+        heard = await own.account.log.wait(
+            lambda: any(own.ears.loudest(role, since) >= HEARD for role in others), self._pace.hear
+        )
         if not heard:
             return "lost"
         return "kept" if own.session.snapshot().segment == segment else "replaced"

@@ -137,6 +137,7 @@ class Probe:
         self._rejoin: dict[str, object] = {}
         self._routing: dict[Supervision, Routing] = {}
         self._notes: list[str] = []
+        self._completed = False
 
     async def run(self) -> CapabilityProfile:
         """Make the call, find out, and end it.
@@ -215,9 +216,11 @@ class Probe:
             await self._complete(call, attendant)
 
     async def _complete(self, call: Call, attendant: OverheardAccount) -> None:
-        """End the call, if it has not ended; once is enough."""
-        with self._step("ending the call"):
-            await attendant.command(_path(call, "complete"), {})
+        """End the call, once."""
+        if not self._completed:
+            with self._step("ending the call"):
+                await attendant.command(_path(call, "complete"), {})
+                self._completed = True
 
     async def _check_department(self, call: Call, attendant: OverheardAccount) -> None:
         """Look where the link led, before anybody is in the call.
