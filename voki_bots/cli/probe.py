@@ -48,8 +48,8 @@ def probe(
 
     A customer enters by the access link, an attendant takes the call, a supervisor joins it, each with a
     tone; it takes up to 90 seconds. Nothing is recorded, and the call is completed at the end. It makes a
-    real call with all that follows from one (webhooks, statistics), so the department must be named as one for
-    tests: [probe] test_departments. What is found is a capability profile, which an operator signs.
+    real call with all that follows from one (webhooks, statistics), so the department must be named as one
+    for tests: [probe] test_departments. What is found is a capability profile, which an operator signs.
     """
     from importlib.metadata import version
 

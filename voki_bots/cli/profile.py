@@ -50,7 +50,11 @@ def sign(
         ),
     ] = None,
 ) -> None:
-    """Answer for a profile: read it before, for a supervisor will be heard where it says so."""
+    """Answer for a profile, in the operator's name.
+
+    Read it before (voki-bots profile show): where it proves that a mode routes as documented, a supervisor
+    will speak without waiting for the platform's word.
+    """
     from voki_bots.bots.profile import read_profile
     from voki_bots.bots.profile import sign as signed
 
@@ -103,7 +107,10 @@ def verify(
 
 @app.command(epilog="\b\nExample:\n  voki-bots profile show profile.toml")
 def show(file: ProfileFile) -> None:
-    """Show what was found, in words; whether anybody answers for it is not checked."""
+    """Show what was found, in words.
+
+    Whether anybody answers for it is not checked: voki-bots profile verify.
+    """
     from voki_bots.bots.profile import read_profile, routes
     from voki_bots.calls import Supervision
 
