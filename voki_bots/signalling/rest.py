@@ -265,7 +265,10 @@ class Rest:
             raise ConnectionLostError(
                 f"{self.shown} answered an access link with HTTP {response.status_code}"
             )
-        answer = self._read(response)
+        self._check(response)  # what is left is that we ask too often
+        body = _json(response)
+        inner = body.get("data", body) if isinstance(body, Mapping) else None
+        answer: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
         call_id, token = clean_id(answer.get("call_id")), answer.get("websocket_token")
         if call_id is None or not isinstance(token, str) or not token.isascii() or not token:
             raise ProtocolError(f"{self.shown} answered an access link without a call or a token")
