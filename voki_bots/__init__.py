@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Plugin,
         PluginSettings,
     )
+    from voki_bots.bots.profile import CapabilityProfile, load_profile
     from voki_bots.bots.rule import Login, Rule
     from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
     from voki_bots.bots.watch import Watch, WatchFired
@@ -135,6 +136,7 @@ _HOMES = {
         "Plugin",
         "PluginSettings",
     ),
+    "voki_bots.bots.profile": ("CapabilityProfile", "load_profile"),
     "voki_bots.bots.rule": ("Login", "Rule"),
     "voki_bots.bots.supervision": ("SupervisionStrategy", "Supervisor"),
     "voki_bots.bots.watch": ("Watch", "WatchFired"),
@@ -239,6 +241,7 @@ __all__ = [
     "CallJoined",
     "CallLeft",
     "CandidateReceived",
+    "CapabilityProfile",
     "ConfigurationError",
     "ConnectionLostError",
     "ConsentAnnounced",
@@ -333,6 +336,7 @@ __all__ = [
     "caption_files",
     "check_recipients",
     "find_model",
+    "load_profile",
     "new_file",
     "read_transcript",
     "recorded_voices",

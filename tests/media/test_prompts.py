@@ -119,6 +119,7 @@ async def test_what_is_cancelled_and_then_fails_is_told_to_nobody() -> None:
     assert mixer.playing == 1
     mixer.fail(RuntimeError("the call is over"))
     del saying
+    await asyncio.sleep(0)
     gc.collect()
     assert left == []
 
