@@ -63,6 +63,22 @@ def test_offers_that_cross(words: Iterable[tuple[str, str, object]], crossed: bo
 
 
 @pytest.mark.parametrize(
+    ("words", "missed"),
+    [
+        ((OURS, ANSWER), False),
+        ((OURS, THEIRS), False),
+        ((OURS, OURS, ANSWER), True),
+        ((OURS,), True),
+        ((THEIRS, OURS), None),
+        ((), None),
+    ],
+)
+def test_an_offer_that_is_not_answered(words: Iterable[tuple[str, str, object]], missed: bool | None) -> None:
+    """Until another one is made."""
+    assert findings.unanswered(log(*words)) is missed
+
+
+@pytest.mark.parametrize(
     ("words", "heard", "way"),
     [
         ((THEIRS,), True, "server_offers"),
@@ -108,6 +124,23 @@ def test_a_second_voice_beside_the_first_is_no_reuse() -> None:
 def test_a_description_that_cannot_be_read_is_left_out() -> None:
     """It is theirs to be strange."""
     assert list(log(signal("came", "offer", "rubbish")).descriptions()) == []
+
+
+VIDEO = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "video"),
+    [
+        ((OURS, ANSWER, signal("came", "offer", VIDEO)), True),
+        ((signal("sent", "offer", VIDEO), signal("came", "offer", VIDEO)), None),
+        ((signal("came", "offer", VIDEO.partition("m=video")[0]),), False),
+        ((signal("came", "answer", VIDEO),), None),
+    ],
+)
+def test_video_that_nobody_asked_for(words: Iterable[tuple[str, str, object]], video: bool | None) -> None:
+    """Lines of it in their offers, unless ours had one before."""
+    assert findings.media([log(*words)], [])["video"] is video
 
 
 def test_whom_a_start_event_names() -> None:

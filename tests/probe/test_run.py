@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from tests.probe.conftest import BRISK, WAYS, Run, plan, probe_all, probed
+from tests.probe.conftest import BRISK, Run, plan, probe_all, probed
 from voki_bots import Bot, Prompt
 from voki_bots.bots.operator import keygen
 from voki_bots.bots.profile import HEARD, SILENT, CapabilityProfile, leaked, routes, sign, verify
-from voki_bots.bots.supervision import Supervisor
 from voki_bots.calls import Supervision
+from voki_bots.cli.supervise import _supervise
 from voki_bots.errors import AuthenticationError, ConfigurationError
 from voki_bots.probe.routing import Pace
 from voki_bots.probe.run import Probe
+from voki_bots.settings import load_proof, load_supervision
 from voki_bots.testing.signals import tone
 from voki_bots.testing.sim import SandboxProcess, Sim
 
@@ -62,6 +65,7 @@ FOUND: list[tuple[str, str, Any]] = [
     ("plain", "signalling.closes_on_end", False),
     ("plain", "media.first_offer", "client"),
     ("plain", "media.glare", False),
+    ("plain", "media.unanswered", False),
     ("plain", "media.must_send", False),
     ("plain", "media.empty_answer", False),
     ("plain", "media.own_line", True),
@@ -90,6 +94,7 @@ FOUND: list[tuple[str, str, Any]] = [
     ("joined", "signalling.announces_self", True),
     ("joined", "media.first_offer", "server"),
     ("joined", "media.glare", None),
+    ("joined", "media.unanswered", None),
     ("joined", "media.video", True),
     ("joined", "media.line_reuse", "same_source"),
     ("joined", "whisper.confirmed", "us"),
@@ -208,19 +213,29 @@ def test_what_an_operators_signature_proves(
 
 
 async def test_a_signed_profile_lets_a_supervisor_speak_without_the_platforms_word(
-    found: dict[str, CapabilityProfile], sim: Sim, tmp_path: Path
+    found: dict[str, CapabilityProfile], sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a platform that never confirms, where it is refused without one (tests/journeys)."""
-    trusted = keygen(tmp_path / "key")
-    profile = verify(sign(found["pushed"], tmp_path / "key", by="Ana"), trusted)
-    said = Prompt.from_pcm(tone(1_100, 0.5))
+    """From a terminal, on a platform that never confirms, where it is refused without (tests/journeys)."""
+    trusted, own = keygen(tmp_path / "key"), await sim.user("Marina")
+    (tmp_path / "profile.toml").write_text(sign(found["pushed"], tmp_path / "key", by="Ana").to_toml())
+    (tmp_path / "s.toml").write_text(
+        f'[voki]\nurl = "{sim.url}"\ntenant = "{sim.tenant}"\nemail = "{own.email}"\n'
+        f'[supervision]\nby = "push"\nevent = "supervise"\nprofile = "{tmp_path / "profile.toml"}"\n'
+        f'operator = "{trusted}"\n'
+    )
+    monkeypatch.setenv("VOKI_PASSWORD", own.password())
+    voki, strategy = load_supervision(tmp_path / "s.toml")
+    profile = load_proof(tmp_path / "s.toml", voki)
+    assert profile is not None
     people = ({"role": "attendant", "tone": 300}, {"role": "customer", "tone": 500})
     call = await sim.call(*people, switches={"supervise_by_push": True, "no_start": True})
-    async with sim.attend(call, Bot("minutes").record()), sim.account(await sim.user("Marina")) as own:
+    said, console = Prompt.from_pcm(tone(1_100, 0.5)), Console(file=io.StringIO(), width=200)
+    async with sim.attend(call, Bot("minutes").record()):
         await call.heard_by_bots(25)
-        proven = profile.proven
-        async with Supervisor(call.call, own, WAYS["push"], archive=tmp_path / "own", proven=proven) as one:
-            assert await one.barge(said) == pytest.approx(0.5, abs=0.05)
+        await _supervise(
+            voki, strategy, call.call, said, BARGE, tmp_path / "own", 0.5, console, proven=profile.proven
+        )
+    assert "barge: 0.5 s were said" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 async def test_a_department_that_is_not_named_for_tests_is_refused(sim: Sim) -> None:
@@ -315,6 +330,7 @@ EACH: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "media.first_offer": "server",
             "media.glare": None,
+            "media.unanswered": None,
             "media.empty_answer": None,
             "media.own_line": None,
         },
@@ -412,4 +428,5 @@ async def test_a_platform_that_wants_video_is_probed_all_the_same(sim: Sim) -> N
     """It answers our second offer, which has a line of it."""
     found = await probed(sim, Run({"insists_on_video": True}))
     assert found.whisper is not None
+    assert (found.media.unanswered, found.media.video) == (True, None)
     assert found.whisper.routes_as_documented

@@ -64,6 +64,9 @@ class MediaFindings(_Part):
 
     first_offer: Literal["client", "server"] | None = Field(default=None, description="who offers first")
     glare: bool | None = Field(default=None, description="its own offer crossed our first one")
+    unanswered: bool | None = Field(
+        default=None, description="our first offer, of one line of audio, was not answered"
+    )
     must_send: bool | None = Field(
         default=None, description="who offers only to receive hears nobody, though he waits"
     )

@@ -33,6 +33,15 @@ def glare(log: Log, since: float = 0.0) -> bool | None:
     return any(word.at <= until for word in log.signals("came", "offer", since=ours[0].at))
 
 
+def unanswered(log: Log) -> bool | None:
+    """Whether nothing came back for our first offer until we offered otherwise."""
+    ours = log.signals("sent", "offer")
+    if first_offer(log) != "client":
+        return None
+    until = ours[1].at if len(ours) > 1 else log.now
+    return not any(word.at <= until for word in log.find("came", "signal", since=ours[0].at))
+
+
 def first_answer(log: Log, since: float = 0.0) -> Description | None:
     """The SFU's first answer to us."""
     found = (d for word, d in log.descriptions(since=since) if word.body.get("type") == "answer")
@@ -47,7 +56,7 @@ def carries(description: Description | None) -> bool | None:
 def media(logs: Collection[Log], user_ids: Collection[str]) -> dict[str, object]:
     """Fields of `profile.MediaFindings` that all descriptions together show."""
     described = [(word, d) for log in logs for word, d in log.descriptions()]
-    offers = [d for word, d in described if word.body.get("type") == "offer"]
+    offers = [d for log in logs for d in _unasked(log)]
     bringing = [s for _, d in described for s in _audio(d) if _brings(s)]
     sections = [s for _, d in described for s in d.sections]
     reuses = [found for log in logs if (found := line_reuse([d for _, d in log.descriptions()]))]
@@ -62,6 +71,13 @@ def media(logs: Collection[Log], user_ids: Collection[str]) -> dict[str, object]
         else None,
         "line_reuse": next((each for each in reuses if each != "new_lines"), reuses[0] if reuses else None),
     }
+
+
+def _unasked(log: Log) -> list[Description]:
+    """The SFU's offers, up to where we offer a line of video ourselves."""
+    ours = [word for word in log.signals("sent", "offer") if "m=video" in str(word.body.get("sdp"))]
+    until = ours[0].at if ours else log.now
+    return [d for w, d in log.descriptions() if w.body.get("type") == "offer" and w.at <= until]
 
 
 def _msid(bringing: Iterable[Section], user_ids: Collection[str]) -> Literal["user_id", "other", "none"]:

@@ -44,6 +44,11 @@ class Pace:
 Fate = Literal["kept", "replaced", "lost"]
 
 
+def sentence(error: object) -> str:
+    """What is written down of something that the platform may have said: of any length, of any characters."""
+    return str(error).encode("utf-8", "replace").decode()[:500]
+
+
 @dataclass(slots=True)
 class Fates:
     """What became of the supervisor's media."""
@@ -130,9 +135,9 @@ class Measurement:
             action: Literal["refused", "unanswered"] = (
                 "refused" if error.why == "not_permitted" else "unanswered"
             )
-            return Routing(action=action, why=str(error)[:500])
+            return Routing(action=action, why=sentence(error))
         except VokiError as error:  # as where there is no such path
-            return Routing(action="refused", why=str(error)[:500])
+            return Routing(action="refused", why=sentence(error))
         return None
 
     # ------------------------------------------------------------ listening

@@ -41,7 +41,7 @@ from voki_bots.probe import findings
 from voki_bots.probe.accounts import Guest, OverheardAccount
 from voki_bots.probe.overheard import Log
 from voki_bots.probe.party import Party, taking_part
-from voki_bots.probe.routing import Measurement, Pace
+from voki_bots.probe.routing import Measurement, Pace, sentence
 from voki_bots.signalling.pace import AuthPace
 
 CUSTOMER = "voki-bots probe"
@@ -170,9 +170,9 @@ class Probe:
         )
 
     def _note(self, what: str) -> None:
-        if what not in self._notes:
-            self._notes.append(what[:500])
-            self._told(f"not found out: {what}")
+        if (said := sentence(what)) not in self._notes:
+            self._notes.append(said)
+            self._told(f"not found out: {said}")
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
@@ -307,6 +307,7 @@ class Probe:
         )
         self._media["first_offer"] = findings.first_offer(log)
         self._media["glare"] = findings.glare(log)
+        self._media["unanswered"] = findings.unanswered(log)
         self._media["late_join"] = findings.late_join(log, since, heard)
         self._media["own_line"] = findings.carries(findings.first_answer(attendant.account.log))
         self._media["certificate"] = customer.session.certificate
