@@ -34,6 +34,7 @@ from voki_bots import (
     settings,
 )
 from voki_bots.archive.sidecar import fold
+from voki_bots.bots import profile
 from voki_bots.bots.registry import Registry
 from voki_bots.cli.running import load_bots
 from voki_bots.sandbox.faults import FAULTS
@@ -56,6 +57,8 @@ SETTINGS = (
     settings.TlsSettings,
     settings.DeliverySettings,
     SupervisionStrategy,
+    settings.ProofSettings,
+    settings.ProbeSettings,
     settings.ArchiveSettings,
     Rule,
     ConsentPolicy,
@@ -204,6 +207,13 @@ def test_every_field_of_an_event_is_described() -> None:
     events = (*get_args(CallEvent), *get_args(ServiceEvent))
     fields = {name for event in events for name in event.__dataclass_fields__}
     assert missing(fields, "docs/guide.md") == []
+
+
+def test_every_finding_of_a_probe_is_described() -> None:
+    """Whoever signs a profile finds what each field means."""
+    parts = (profile.SignallingFindings, profile.MediaFindings, profile.RejoinFindings, profile.Routing)
+    names = {name for part in (*parts, profile.CapabilityProfile) for name in part.model_fields}
+    assert missing(names - {"version"}, "docs/supervision.md") == []
 
 
 def test_every_cause_of_a_gap_is_described() -> None:

@@ -62,7 +62,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("times = 2", 'times = "x"').replace('tenant = "acme"', "tenent = 1") + "[servce]\n"
     text = text.replace("departments", "departmens")
     assert problems(tmp_path, text) == [
-        "servce: there is no such table; expected archive, bots, consent, service, supervision, voki",
+        "servce: there is no such table; expected archive, bots, consent, probe, service, supervision, voki",
         "voki.tenant: field required; set it in [voki] or as VOKI_TENANT",
         "voki.tenent: there is no such setting",
         "bots.0.join.departmens: there is no such setting",

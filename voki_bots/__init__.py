@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         PluginSettings,
         Supervising,
     )
+    from voki_bots.bots.profile import CapabilityProfile, load_profile
     from voki_bots.bots.rule import Rule
     from voki_bots.bots.speakers import check_voice, spoken
     from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
@@ -146,6 +147,7 @@ _HOMES = {
         "PluginSettings",
         "Supervising",
     ),
+    "voki_bots.bots.profile": ("CapabilityProfile", "load_profile"),
     "voki_bots.bots.rule": ("Rule",),
     "voki_bots.bots.speakers": ("check_voice", "spoken"),
     "voki_bots.bots.supervision": ("SupervisionStrategy", "Supervisor"),
@@ -254,6 +256,7 @@ __all__ = [
     "CallJoined",
     "CallLeft",
     "CandidateReceived",
+    "CapabilityProfile",
     "Chair",
     "Closing",
     "ConfigurationError",
@@ -357,6 +360,7 @@ __all__ = [
     "check_recipients",
     "check_voice",
     "find_model",
+    "load_profile",
     "new_file",
     "read_transcript",
     "recorded_voices",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,11 +29,12 @@ from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from voki_bots.bots.account import Credentials
+    from voki_bots.bots.profile import CapabilityProfile
     from voki_bots.bots.supervision import SupervisionStrategy
 
 _SECRETS = ("password", "totp_secret", "webhook_secret", "control_token", "delivery_secret")
 
-TABLES = {"voki", "service", "archive", "consent", "supervision", "bots"}
+TABLES = {"voki", "service", "archive", "consent", "supervision", "probe", "bots"}
 """The tables of a file; each command reads those that it needs."""
 
 SHORTEST_TOKEN = 16
@@ -242,6 +244,50 @@ class ArchiveSettings(BaseModel):
     directory: Path = Field(default=Path("recordings"), description="one folder per tenant and call below it")
 
 
+class ProofSettings(BaseModel):
+    """A signed profile of what the platform was found to do: further keys of ``[supervision]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: Path | None = Field(default=None, description="the capability profile that a probe wrote")
+    operator: str | None = Field(
+        default=None, description="the public key of who signed it (ed25519:…), or a file that holds it"
+    )
+    profile_days: float | None = Field(
+        default=None, gt=0, le=36_500, description="how old the profile may be, in days; without it, any age"
+    )
+
+
+class ProbeSettings(BaseModel):
+    """The closed test call of a probe: table ``[probe]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test_departments: tuple[str, ...] = Field(
+        default=(), description="ids of departments that are for tests; no other is probed"
+    )
+    link: str = Field(default="", repr=False, description="an access link of the department, or its token")
+    attendant: Login = Field(description="the account that takes the test call")
+    supervisor: Login = Field(description="the account that supervises it; another one")
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """Everything that a probe needs, validated.
+
+    Attributes:
+        probe: The table ``[probe]``.
+        attendant: Who takes the test call.
+        supervisor: Who supervises it.
+        strategy: How the platform is asked to let him.
+    """
+
+    probe: ProbeSettings
+    attendant: Credentials
+    supervisor: Credentials
+    strategy: SupervisionStrategy
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a run needs, validated.
@@ -333,11 +379,20 @@ def credentials_of(voki: VokiSettings, bot: Bot | None = None) -> Credentials:
     Raises:
         ConfigurationError: If there is no password, or its file cannot be read.
     """
+    shared = _platform(voki)
+    if bot is not None and bot.login is not None:
+        return _signed_in_as(bot.login, shared, f"bots.{bot.name}.login")
+    shared.password()
+    return shared
+
+
+def _platform(voki: VokiSettings) -> Credentials:
+    """The platform, and the account of ``[voki]``."""
     # An account needs the whole media stack, which reading settings must not load.
     from voki_bots.bots.account import Credentials
 
     secret = voki.totp_secret
-    shared = Credentials(
+    return Credentials(
         url=voki.url,
         tenant=voki.tenant,
         email=voki.email,
@@ -349,10 +404,13 @@ def credentials_of(voki: VokiSettings, bot: Bot | None = None) -> Credentials:
         relay_only=voki.relay_only,
         turn_hosts=voki.turn_hosts,
     )
-    if bot is not None and (login := bot.login) is not None:
-        shared = shared.of(login, path=f"bots.{bot.name}.login")
-    shared.password()
-    return shared
+
+
+def _signed_in_as(login: Login, shared: Credentials, path: str) -> Credentials:
+    """The same platform, as another user."""
+    own = shared.of(login, path=path)
+    own.password()
+    return own
 
 
 def delivery_secret(settings: Settings, number: int) -> bytes:
@@ -480,10 +538,81 @@ def load_supervision(
             path="supervision",
         )
     found: list[str] = []
-    strategy = _table(SupervisionStrategy, tables, "supervision", found)
+    strategy = _part(SupervisionStrategy, _split_proof(tables["supervision"])[0], "supervision", found)
     if strategy is None:
         raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path=str(path))
     return load_voki(path, tenant=tenant), strategy
+
+
+def load_proof(path: Path | None, voki: VokiSettings) -> CapabilityProfile | None:
+    """Read the profile that ``[supervision]`` names, signed by the operator that it names; None without one.
+
+    Raises:
+        ConfigurationError: If it proves nothing about this tenant and host, with the reason.
+    """
+    tables = _read(path) if path else {}
+    found: list[str] = []
+    keys = _split_proof(tables.get("supervision"))[1]
+    proof: ProofSettings | None = _part(ProofSettings, keys, "supervision", found)
+    if proof is not None and (proof.profile is None) != (proof.operator is None):
+        found.append("supervision: a profile needs its operator, and an operator a profile; set both")
+    if found or proof is None:
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path="supervision")
+    if proof.profile is None or proof.operator is None:
+        return None
+    from voki_bots.bots.profile import host_of, load_profile
+
+    return load_profile(
+        proof.profile,
+        trusted=proof.operator,
+        tenant=voki.tenant,
+        host=host_of(voki.url),
+        max_age=timedelta(days=proof.profile_days) if proof.profile_days is not None else None,
+    )
+
+
+def _split_proof(table: object) -> tuple[object, dict[str, Any]]:
+    """What of ``[supervision]`` says how the platform is asked, and what says what is proved."""
+    if not isinstance(table, Mapping):
+        return table, {}
+    names = ProofSettings.model_fields.keys()
+    proof = {name: value for name, value in table.items() if name in names}
+    return {name: value for name, value in table.items() if name not in names}, proof
+
+
+def load_probe(path: Path, *, tenant: str | None = None) -> Probing:
+    """Read the tables ``[probe]``, ``[voki]`` and ``[supervision]``; ``voki.email`` is not needed.
+
+    Raises:
+        ConfigurationError: With every problem and its path, one a line; if a table is missing, too.
+    """
+    from voki_bots.bots.supervision import SupervisionStrategy
+
+    tables, found = _read(path), list[str]()
+    for name, why in (
+        ("probe", "as whom is probed, and where"),
+        ("supervision", "how the platform is asked"),
+    ):
+        if name not in tables:
+            found.append(f"{name}: the table [{name}] is missing; it says {why}")
+    probe: ProbeSettings | None = None
+    strategy: SupervisionStrategy | None = None
+    if not found:
+        probe = _table(ProbeSettings, tables, "probe", found)
+        strategy = _part(SupervisionStrategy, _split_proof(tables["supervision"])[0], "supervision", found)
+    account = tables.get("voki", {})
+    if isinstance(account, Mapping):
+        account = {"email": probe.supervisor.email if probe is not None else "nobody", **account}
+    voki = _voki(account, found, tenant)
+    if found or probe is None or voki is None or strategy is None:
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in found), path=str(path))
+    shared = _platform(voki)
+    return Probing(
+        probe,
+        _signed_in_as(probe.attendant, shared, "probe.attendant"),
+        _signed_in_as(probe.supervisor, shared, "probe.supervisor"),
+        strategy,
+    )
 
 
 def _shared_secret(voki: VokiSettings, service: ServiceSettings, name: str) -> str | None:

@@ -287,7 +287,9 @@ async def test_rsa_certificates_are_accepted(far: Any, until: Any) -> None:
     far.pc._RTCPeerConnection__certificates[:] = [certificate]
     far.speak()
     async with peer(Heard()) as ours:
+        assert ours.certificate is None
         await answering(ours, far)
+        assert ours.certificate == "rsa"
 
 
 async def test_a_sending_peer_offers_sendrecv_and_sends_paced_silence(far: Any, until: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from pathlib import Path
 
@@ -105,6 +106,22 @@ async def test_prompts_that_overlap_are_heard_together_without_a_click() -> None
     assert_tone(440, heard[: SAMPLE_RATE // 3].astype(np.int16))
     steepest = 16_384 * 2 * math.pi * (440 + 600) / SAMPLE_RATE
     assert np.abs(np.diff(heard)).max() < 1.5 * steepest
+
+
+async def test_what_is_cancelled_and_then_fails_is_told_to_nobody() -> None:
+    """Whoever cancelled it does not wait for how it ends, and no error is left that nobody looked at."""
+    mixer, left = Mixer(clock), list[dict[str, object]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: left.append(found))
+    saying = asyncio.create_task(mixer.say(prompt()))
+    await asyncio.sleep(0.05)
+    saying.cancel()
+    await asyncio.gather(saying, return_exceptions=True)
+    assert mixer.playing == 1
+    mixer.fail(RuntimeError("the call is over"))
+    del saying
+    await asyncio.sleep(0)
+    gc.collect()
+    assert left == []
 
 
 @pytest.mark.looptime

@@ -162,3 +162,22 @@ async def test_the_widget_puts_a_customer_into_the_queue(world):
     customer = await world.client(data["websocket_token"])
     _, reply = await customer.join(f"call:{data['call_id']}")
     assert (data["status"], data["position"], reply["status"]) == ("queued", 1, "ok")
+
+
+async def test_a_department_may_have_switches_of_its_own(world):
+    """Calls that enter it by its access link begin with them, and a call's own go before them."""
+    await world.start()
+    made = await world.control("POST", "/departments", switches={"snapshot": True, "video": True})
+    data = (await world.api("POST", f"/api/v1/call/{made['token']}/join", name="Rita"))["data"]
+    assert world.sandbox.platform.rooms[data["call_id"]].switches.snapshot
+    department = world.sandbox.platform.departments[made["department_id"]]
+    room = world.sandbox.platform.add_call(department, switches={"video": False})
+    assert (room.switches.snapshot, room.switches.video) == (True, False)
+
+
+@pytest.mark.parametrize("switches", [{"nonsense": True}, {"snapshot": 1}, [1]])
+async def test_a_departments_switches_are_checked(world, switches):
+    """When it is made, not when somebody calls."""
+    await world.start()
+    with pytest.raises(AssertionError, match="switch"):
+        await world.control("POST", "/departments", switches=switches)

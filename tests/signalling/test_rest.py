@@ -20,6 +20,7 @@ from voki_bots.errors import (
 )
 from voki_bots.signalling.rest import (
     MAX_PAGES,
+    Admission,
     Identity,
     MfaNeeded,
     Rest,
@@ -90,6 +91,58 @@ async def test_the_name_of_the_second_factor_is_found(wanted: str, errors: objec
 
     async with platform(answer) as rest:
         assert (await rest.verify_mfa("m", "123456")).access == "a"
+
+
+ADMITTED = {
+    "call_id": "c1",
+    "websocket_token": SECRET,
+    "websocket_url": "wss://voki.example/socket/websocket",
+}
+
+
+@pytest.mark.parametrize("body", [ADMITTED, {"data": {"status": "queued", **ADMITTED}}])
+async def test_an_access_link_gives_a_call_and_a_token(body: object) -> None:
+    """With where the websocket is; wrapped or flat."""
+    async with platform(says(body)) as rest:
+        assert await rest.enter_queue("link", "Rita") == Admission("c1", SECRET, ADMITTED["websocket_url"])
+
+
+async def test_an_access_link_is_one_segment_of_a_path_and_needs_no_token() -> None:
+    """Whatever is in it."""
+    seen: list[tuple[bytes, bool, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        seen.append((request.url.raw_path, "Authorization" in request.headers, body))
+        return httpx.Response(200, json=ADMITTED)
+
+    async with platform(answer) as rest:
+        await rest.enter_queue("../calls", "Rita")
+    assert seen == [(b"/api/v1/call/%2E%2E%2Fcalls/join", False, {"name": "Rita"})]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ({}, 404, ConfigurationError),
+        ({}, 410, ConfigurationError),
+        ({"errors": {"name": ["x"]}}, 422, ConfigurationError),
+        ({}, 429, ConnectionLostError),
+        ({}, 503, ConnectionLostError),
+        ({"call_id": "c1"}, 200, ProtocolError),
+        ({**ADMITTED, "call_id": "a/\n"}, 200, ProtocolError),
+        ({**ADMITTED, "websocket_token": 7}, 200, ProtocolError),
+        ([], 200, ProtocolError),
+    ],
+)
+async def test_a_link_that_gives_nothing_is_told_without_it(
+    body: object, status: int, error: type[Exception]
+) -> None:
+    """A link is as good as a key."""
+    async with platform(says(body, status)) as rest:
+        with pytest.raises(error) as told:
+            await rest.enter_queue("l1nk", "Rita")
+    assert "l1nk" not in str(told.value)
 
 
 async def test_me_sends_token_and_tenant() -> None:

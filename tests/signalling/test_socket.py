@@ -124,6 +124,13 @@ async def test_4_after_a_fresh_token_the_versions_are_tried(far: Any) -> None:
     assert versions == ["2.0.0", "2.0.0", "1.0.0", ""]
 
 
+async def test_4_what_is_spoken_can_be_asked(far: Any) -> None:
+    """The path that was found, and the version of the serializer."""
+    far.accepts = lambda path: "vsn=1.0.0" in path
+    async with connected(far.url) as socket:
+        assert socket.spoken == ("/socket/websocket", "1.0.0")
+
+
 async def test_4_the_version_that_worked_is_kept(far: Any) -> None:
     """A reconnect asks for it straight away."""
     far.accepts = lambda path: "vsn=1.0.0" in path

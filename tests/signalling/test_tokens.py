@@ -145,6 +145,14 @@ async def test_fresh_makes_a_new_one_unless_it_is_new() -> None:
     assert platform.names == ["login", "refresh"]
 
 
+async def test_another_is_made_however_young_the_last_one_is() -> None:
+    """Who tries what a change of tokens does needs one now."""
+    platform = Platform()
+    async with broker(platform) as tokens:
+        first = await tokens.token()
+        assert (await tokens.another() != first, platform.names) == (True, ["login", "refresh"])
+
+
 @pytest.mark.parametrize("life", [60.0, LIFE, 3600.0, None])
 async def test_renewals_come_at_about_three_quarters_of_the_life(life: float | None) -> None:
     """15 minutes where the token does not tell."""

@@ -166,6 +166,11 @@ class Leg:
         )
         return self._peer
 
+    @property
+    def certificate(self) -> str | None:
+        """What key the far end's certificate has; None before media are up."""
+        return self._peer.certificate if self._peer is not None and self.up else None
+
     async def say(self, prompt: Prompt | Live) -> float:
         """Speak to everybody; resolves when the last sample was sent.
 

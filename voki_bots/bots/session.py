@@ -369,6 +369,11 @@ class CallSession:
         return await self._channel.push(event, payload, configured=True)
 
     @property
+    def certificate(self) -> str | None:
+        """What key the far end's DTLS certificate has (``rsa``, ``ecdsa``, ``other``); None without media."""
+        return self._leg.certificate
+
+    @property
     def user_id(self) -> str:
         """The user of the platform as whom the bot attends."""
         return self._account.user_id

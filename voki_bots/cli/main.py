@@ -63,6 +63,24 @@ COMMANDS: Mapping[str, Entry] = {
             "VOKI_PASSWORD=… voki-bots supervise 5f3c --config s.toml --say advice.opus --mode whisper",
         ),
     ),
+    "probe": Entry(
+        "voki_bots.cli.probe:probe",
+        "Find out how this platform behaves, and who hears a supervisor on it, by a closed test call.",
+        (
+            "voki-bots probe --department d7 --config probe.toml --output profile.toml",
+            "voki-bots probe --department d7 --config probe.toml --mode whisper --json",
+        ),
+    ),
+    "profile": Entry(
+        "voki_bots.cli.profile:app",
+        "Sign a capability profile as an operator, check who signed it, and say what it proves.",
+        (
+            "voki-bots profile keygen operator.key",
+            "voki-bots profile sign profile.toml --key operator.key --by 'Ana, operations'",
+            "voki-bots profile verify profile.toml --operator ed25519:… --tenant acme --host voki.example",
+            "voki-bots profile show profile.toml",
+        ),
+    ),
     "sandbox": Entry(
         "voki_bots.cli.sandbox:sandbox",
         "Run a whole Voki on this machine to develop against.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voki_bots.cli.join import CallId, Seconds, Tenant, checked_ids
+from voki_bots.cli.text import shown
 from voki_bots.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,17 +51,25 @@ def supervise(
     from voki_bots.calls import Call, Supervision
     from voki_bots.media.prompts import Prompt
     from voki_bots.service import telemetry
-    from voki_bots.settings import load_supervision
+    from voki_bots.settings import load_proof, load_supervision
 
     checked_ids(call_id, tenant)
     if mode not in (Supervision.WHISPER, Supervision.BARGE):
         raise ConfigurationError(f"--mode: expected whisper or barge, got {mode!r}", path="mode")
     voki, strategy = load_supervision(config, tenant=tenant)
     voki.secret()
+    profile = load_proof(config, voki)
     prompt = None if say is None else Prompt.from_file(say)
     telemetry.setup("console", level="warning")
     call = Call(voki.tenant, call_id)
-    asyncio.run(_supervise(voki, strategy, call, prompt, Supervision(mode), output, seconds, Console()))
+    console = Console()
+    proven = profile.proven if profile is not None else frozenset()
+    if profile is not None and profile.signature is not None:
+        by, modes = profile.signature.by, ", ".join(sorted(map(str, proven))) or "nothing"
+        typer.echo(shown(f"the profile of {profile.made:%Y-%m-%d}, signed by {by}, proves: {modes}"))
+    asyncio.run(
+        _supervise(voki, strategy, call, prompt, Supervision(mode), output, seconds, console, proven=proven)
+    )
 
 
 async def _supervise(
@@ -71,6 +81,8 @@ async def _supervise(
     output: Path,
     seconds: float | None,
     console: Console,
+    *,
+    proven: Collection[Supervision] = (),
 ) -> None:
     from voki_bots.bots.account import Account
     from voki_bots.bots.supervision import Supervisor
@@ -83,7 +95,7 @@ async def _supervise(
     async with AsyncExitStack() as stack:
         account = await stack.enter_async_context(Account(credentials_of(voki)))
         supervisor = await stack.enter_async_context(
-            Supervisor(call, account, strategy, archive=output, plugins=[meter])
+            Supervisor(call, account, strategy, archive=output, plugins=[meter], proven=proven)
         )
         if prompt is not None:
             played = await supervisor.speak(mode, prompt)

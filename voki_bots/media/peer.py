@@ -316,6 +316,12 @@ class Peer:
         return self._intake.statistics()
 
     @property
+    def certificate(self) -> str | None:
+        """What key the far end's certificate has: ``rsa``, ``ecdsa`` or ``other``; None before DTLS is up."""
+        transports = (t.receiver.transport for t in self._pc.getTransceivers())
+        return next((kind for dtls in transports if (kind := quirks.certificate_kind(dtls))), None)
+
+    @property
     def rtt(self) -> float | None:
         """Seconds that the last consent check took to the far end and back; None before the first."""
         return next((pulse.rtt for pulse in self._pulses if pulse.rtt is not None), None)

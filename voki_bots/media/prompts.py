@@ -275,6 +275,7 @@ class Mixer:
                 return await playing.done
         except asyncio.CancelledError:
             playing.stopping = True
+            playing.done.cancel()  # nobody waits for it any more, however it ends
             raise
         self._playing.remove(playing)
         raise TimeoutError

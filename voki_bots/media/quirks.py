@@ -92,6 +92,16 @@ def accept_rsa(pc: RTCPeerConnection) -> None:
         certificate._create_ssl_context = create
 
 
+def certificate_kind(dtls: Any) -> str | None:
+    """Say what key the far end's certificate has, once DTLS is up: ``rsa``, ``ecdsa`` or ``other``."""
+    connection = getattr(dtls, "_ssl", None)  # none before the handshake
+    found = connection.get_peer_certificate(as_cryptography=True) if connection is not None else None
+    if found is None:
+        return None
+    name = type(found.public_key()).__name__
+    return {"RSAPublicKey": "rsa", "ECPublicKey": "ecdsa"}.get(name.removeprefix("_"), "other")
+
+
 def keep_connecting_tasks(
     pc: RTCPeerConnection, failed: Callable[[BaseException], None]
 ) -> set[asyncio.Task[Any]]:

@@ -104,7 +104,10 @@ class Control:
 
     async def _add_department(self, request: web.Request) -> web.Response:
         body = await _body(request)
-        department = self._platform.add_department(str(body.get("name", "Support")))
+        switches = body.get("switches", {})
+        if not isinstance(switches, dict):
+            raise ConfigurationError("switches is an object", path="switches")
+        department = self._platform.add_department(str(body.get("name", "Support")), switches)
         return web.json_response({"department_id": department.department_id, "token": department.token})
 
     def _user(self, request: web.Request) -> User:

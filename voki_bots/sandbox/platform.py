@@ -19,12 +19,13 @@ from .turn import TurnAccess
 
 @dataclass(slots=True)
 class Department:
-    """One department and its queue of call ids."""
+    """One department and its queue of call ids; its calls start with the switches that it has of its own."""
 
     department_id: str
     name: str
     queue: list[str] = field(default_factory=list)
     token: str = ""
+    switches: Mapping[str, object] = field(default_factory=dict)
 
 
 class Platform:
@@ -74,9 +75,17 @@ class Platform:
 
     # ------------------------------------------------------------ departments and queues
 
-    def add_department(self, name: str = "Support") -> Department:
-        """Make a department with one access link."""
-        department = Department(self.accounts.new_id(), name, token=self.choose.randbytes(9).hex())
+    def add_department(
+        self, name: str = "Support", switches: Mapping[str, object] | None = None
+    ) -> Department:
+        """Make a department with one access link.
+
+        Raises:
+            ConfigurationError: A switch does not exist or has the wrong type.
+        """
+        self.options.switches.changed(switches or {})
+        token = self.choose.randbytes(9).hex()
+        department = Department(self.accounts.new_id(), name, token=token, switches=dict(switches or {}))
         self.departments[department.department_id] = department
         return department
 
@@ -122,7 +131,7 @@ class Platform:
         Raises:
             ConfigurationError: A switch does not exist or has the wrong type.
         """
-        changed: Switches = self.options.switches.changed(switches or {})
+        changed: Switches = self.options.switches.changed({**department.switches, **(switches or {})})
         record = CallRecord(
             self.accounts.new_id(),
             department.department_id,

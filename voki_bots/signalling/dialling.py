@@ -84,6 +84,11 @@ class Dialling:
         return urlunsplit((scheme, at, path, urlencode(query), ""))
 
     @property
+    def path(self) -> str:
+        """The path of the next connection."""
+        return urlsplit(self._paths[self._path]).path
+
+    @property
     def version(self) -> str:
         """The serializer version that the next connection speaks."""
         asked = self._versions[self._version]

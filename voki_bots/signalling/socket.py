@@ -146,6 +146,11 @@ class Socket:
         return self._connection.open
 
     @property
+    def spoken(self) -> tuple[str, str]:
+        """The path of the connection, and the version of the serializer that it speaks."""
+        return self._dialling.path, self._dialling.version
+
+    @property
     def channels(self) -> list[Channel]:
         """The channels that were made and have not closed."""
         return self.board.channels

@@ -125,6 +125,13 @@ class TokenBroker:
             assert self._access is not None
             return self._access
 
+    async def another(self) -> str:
+        """Make a new access token now, however good the last one still is; raises what `token` does."""
+        async with self._lock:
+            await self._renew()
+            assert self._access is not None
+            return self._access
+
     async def renewals(self) -> AsyncGenerator[str, None]:
         """Renew in the background at about 75 % of each token's life, and yield each new token.
 
