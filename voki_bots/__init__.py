@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voki_bots.archive.voices import RecordedVoice, recorded_voices
     from voki_bots.bots.bot import Bot
     from voki_bots.bots.consent import ConsentPolicy
-    from voki_bots.bots.desk import SIDES, Chair, Desk, Supervised
+    from voki_bots.bots.desk import Chair, Desk, Supervised
     from voki_bots.bots.gate import Closing, Refusal
     from voki_bots.bots.login import Login
     from voki_bots.bots.plugin import (
@@ -132,7 +132,7 @@ _HOMES = {
     "voki_bots.archive.voices": ("RecordedVoice", "recorded_voices"),
     "voki_bots.bots.bot": ("Bot",),
     "voki_bots.bots.consent": ("ConsentPolicy",),
-    "voki_bots.bots.desk": ("SIDES", "Chair", "Desk", "Supervised"),
+    "voki_bots.bots.desk": ("Chair", "Desk", "Supervised"),
     "voki_bots.bots.gate": ("Closing", "Refusal"),
     "voki_bots.bots.login": ("Login",),
     "voki_bots.bots.plugin": (
@@ -240,7 +240,6 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "SIDES",
     "AnswerReceived",
     "AppointmentReminded",
     "Archive",

@@ -1,14 +1,19 @@
 """`voki-bots supervise` and `explain supervision`, as far as they go without a platform."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voki_bots.bots.gate import Closing
+from voki_bots.bots.registry import Registry
 from voki_bots.bots.supervision import HEARD_BY
-from voki_bots.calls import Role, Supervision
+from voki_bots.calls import Role, Supervision, UtteranceHeard
+from voki_bots.cli.supervise import _captions
+from voki_bots.testing import FakeAttendance
 
 WAY = '[supervision]\nby = "rest"\npath = "/api/v1/calls/{call}/supervise"\n'
 
@@ -63,3 +68,18 @@ def test_the_matrix_is_printed_from_the_codes_own_table(voki_bots: Any) -> None:
         heard = ["yes" if role in HEARD_BY[mode] else "no" for role in (Role.ATTENDANT, Role.CUSTOMER)]
         assert rows[str(mode)] == heard
     assert all(f"{why}:" in said for why in Closing)
+
+
+async def test_what_is_said_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its time and who said it; a name from the network moves no cursor."""
+    bot = _captions("ko")
+    assert bot is not None
+    plugins = [each for each in bot.plugins(Registry()) if each.name != "transcriber"]
+    async with FakeAttendance() as call, AsyncExitStack() as stack:
+        for plugin in plugins:
+            await stack.enter_async_context(plugin.attend(call))
+        await asyncio.sleep(0)  # the decorated function begins to listen
+        said = UtteranceHeard("u1", 0, True, "안녕하세요", Role.CUSTOMER, "c", 65.0, 66.0, name="Ca\x1brlos")
+        call.emit(said)
+        await call.until(lambda: "안녕하세요" in capsys.readouterr().out)
+    assert _captions(None) is None

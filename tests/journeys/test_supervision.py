@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from rich.console import Console
 
 from tests.journeys.conftest import journal
 from tests.journeys.hearing import QUIET, loudest
-from voki_bots import Bot, Prompt, Supervision, SupervisionError
+from voki_bots import Bot, ConfigurationError, Login, Prompt, Supervision, SupervisionError
+from voki_bots.bots.operator import keygen
+from voki_bots.bots.profile import CapabilityProfile, Levels, Routing, host_of, sign
 from voki_bots.bots.supervision import SupervisionStrategy, Supervisor
 from voki_bots.cli.supervise import _supervise
 from voki_bots.settings import load_supervision
@@ -168,6 +171,33 @@ async def test_a_supervisor_at_a_terminal_whispers(
         heard = await loudness(sim, call, tmp_path)
     assert (heard["attendant"] > -20.0, heard["customer"] < QUIET) == (True, True)
     assert "whisper: 1.5 s were said" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+async def test_what_a_signed_profile_proves_needs_no_word_of_the_platform(sim: Sim, tmp_path: Path) -> None:
+    """For whoever supervises by a plugin, too; one about another platform ends it at once."""
+    trusted, levels = keygen(tmp_path / "key"), Levels(attendant=-12.0, customer=-110.0)
+    right = {"before": levels, "during": levels, "after": levels, "survives_rejoin": True}
+    routing = Routing(action="taken", routes_as_documented=True, hears_both=True, **right)
+    host = host_of(sim.url)
+    profile = {"tenant": sim.tenant, "department": "d", "made": datetime.now(UTC), "software": "voki-bots 0"}
+    for name, of in (("here", host), ("elsewhere", "voki.example")):
+        made = sign(CapabilityProfile(host=of, whisper=routing, **profile), tmp_path / "key", by="Ana")
+        (tmp_path / f"{name}.toml").write_text(made.to_toml())
+    own = await sim.user("Marina")
+    (tmp_path / "password").write_text(own.password())
+    login = Login(email=own.email, password_file=tmp_path / "password")
+    call = await sim.call(*PEOPLE, switches={"supervise_by_rest": True, "no_start": True})
+    async with sim.attend(call, Bot("minutes").record()) as session:
+        await call.heard_by_bots(25)
+        proof = tmp_path / "here.toml", trusted
+        async with session.supervise(login, WAYS["rest"], proof=proof, name="marina") as marina:
+            await marina.speak(Supervision.WHISPER, SAID)
+        wrong = tmp_path / "elsewhere.toml", trusted
+        with pytest.raises(ConfigurationError, match="about the host"):
+            async with session.supervise(login, WAYS["rest"], proof=wrong, name="marina"):
+                pass
+        heard = await loudness(sim, call, tmp_path)
+    assert (heard["attendant"] > -20.0, heard["customer"] < QUIET) == (True, True)
 
 
 async def test_a_platform_that_leaks_is_heard_by_this_very_test(sim: Sim, tmp_path: Path) -> None:

@@ -175,9 +175,9 @@ async def test_a_supervisor_who_is_killed_is_heard_by_nobody_else(
 ) -> None:
     """In the middle of a word, by kill -9; the next one arms anew and whispers again."""
     own = await sim.user("Marina")
-    words = {900: tmp_path / "first.wav", 1_500: tmp_path / "second.wav"}
+    words = {1_900: tmp_path / "first.wav", 1_500: tmp_path / "second.wav"}
     for hertz, path in words.items():
-        await asyncio.to_thread(write_wave, path, tone(hertz, 12.0 if hertz == 900 else 0.6))
+        await asyncio.to_thread(write_wave, path, tone(hertz, 12.0 if hertz == 1_900 else 0.6))
     config = tmp_path / "s.toml"
     config.write_text(
         f'[voki]\nurl = "{sim.url}"\ntenant = "{sim.tenant}"\nemail = "{own.email}"\n'
@@ -195,9 +195,9 @@ async def test_a_supervisor_who_is_killed_is_heard_by_nobody_else(
     async with sim.attend(call, Bot("minutes").record()):
         await call.heard_by_bots(25)
         attendant = next(person for person in call.people if person.role == "attendant")
-        process = await supervise(words[900])
+        process = await supervise(words[1_900])
         async with asyncio.timeout(30.0):
-            while (await loudest(sim, call, tmp_path, 900))["attendant"] < LOUD:
+            while (await loudest(sim, call, tmp_path, 1_900))["attendant"] < LOUD:
                 await asyncio.sleep(0.2)
         process.send_signal(signal.SIGKILL)
         await process.wait()

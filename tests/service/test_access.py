@@ -184,6 +184,17 @@ async def test_wrong_tokens_are_tried_slowly() -> None:
         assert (await http.get("/api/v1/me", headers=bearer(ANA))).status_code == 200
 
 
+async def test_who_came_in_lately_is_not_kept_out() -> None:
+    """A stale script on the same machine must not keep a supervisor from pausing."""
+    access = Access(None, EVERYBODY, clock=lambda: 0.0)
+    async with asked(access, sessions=[session()]) as http:
+        assert (await http.get("/api/v1/me", headers=bearer(MARINA))).status_code == 200
+        for _ in range(12):
+            await http.get("/api/v1/me", headers={"Authorization": "Bearer not-the-token-at-all"})
+        assert (await http.post(PAUSE, json={}, headers=bearer(MARINA))).status_code == 200
+        assert (await http.get("/api/v1/me", headers=bearer(ANA))).status_code == 429
+
+
 async def test_nobody_asks_without_end() -> None:
     """A burst is fine; then it is so many a second, for each person."""
     now = 0.0
@@ -292,15 +303,17 @@ async def test_who_did_what_is_kept(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_noted_is_not_done() -> None:
-    """A full disk must not let anybody act unseen."""
+    """A full disk must not let anybody act unseen; but a pause keeps a card number from being recorded."""
 
     def full(*_: Any, **__: Any) -> None:
         raise FileWriteError("no space", path="x")
 
     here = session()
-    here.privacy.pause = lambda *_, **__: pytest.fail("it was done")
+    here.privacy.resume = lambda *_, **__: pytest.fail("it was done")
     async with asked(Access(None, EVERYBODY, audit=full), sessions=[here]) as http:
-        answer = await http.post(PAUSE, json={}, headers=bearer(MARINA))
+        paused = await http.post(PAUSE, json={}, headers=bearer(MARINA))
+        answer = await http.post(PAUSE.replace("pause", "resume"), json={}, headers=bearer(MARINA))
+    assert paused.status_code == 200
     assert (answer.status_code, "noted" in answer.json()["detail"]) == (503, True)
 
 

@@ -231,7 +231,7 @@ class Attendance(Protocol):
         login: Login,
         strategy: object,
         *,
-        proven: Collection[Supervision] = (),
+        proof: tuple[Path, str] | None = None,
         name: str = "supervisor",
     ) -> AbstractAsyncContextManager[Supervising]:
         """Let somebody supervise the call from a session of his own, until the ``async with`` ends.
@@ -242,12 +242,14 @@ class Attendance(Protocol):
         Args:
             login: His own account.
             strategy: How the platform is asked: a `SupervisionStrategy`.
-            proven: Modes that a signed profile proves for this tenant.
+            proof: A capability profile, and the public key of who signed it or a file that holds it; what it
+                proves of this tenant needs no word of the platform.
             name: How he is called in journals and on his track.
 
         Raises:
             SupervisionError: If this session cannot sign anybody in.
-            ConfigurationError: On entering, if a file of the account cannot be read.
+            ConfigurationError: On entering, if a file of the account cannot be read, or the profile proves
+                nothing about this platform.
             AuthenticationError: On entering, if the platform refuses the account.
         """
 

@@ -8,7 +8,7 @@ go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +32,6 @@ from voki_bots.calls import (
     PluginDetached,
     PluginEvent,
     Role,
-    Supervision,
     Track,
 )
 from voki_bots.errors import ConfigurationError, MediaError, SupervisionError
@@ -94,7 +93,7 @@ class Room(Protocol):
         """Speak to everybody through the gate."""
 
     def supervise(
-        self, login: Login, strategy: Any, *, proven: Collection[Supervision], name: str
+        self, login: Login, strategy: Any, *, proof: tuple[Path, str] | None, name: str
     ) -> AbstractAsyncContextManager[Supervising]:
         """Supervise this call from a session of its own."""
 
@@ -298,11 +297,11 @@ class Seat:
         login: Login,
         strategy: object,
         *,
-        proven: Collection[Supervision] = (),
+        proof: tuple[Path, str] | None = None,
         name: str = "supervisor",
     ) -> AbstractAsyncContextManager[Supervising]:
         """See `Attendance.supervise`."""
-        return self._room.supervise(login, strategy, proven=proven, name=name)
+        return self._room.supervise(login, strategy, proof=proof, name=name)
 
     async def hint(self, text: str, *, to: Role | str = Role.ATTENDANT) -> None:
         """See `Attendance.hint`."""

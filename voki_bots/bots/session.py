@@ -11,7 +11,7 @@ lost Peer becomes the next segment of the same recording.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +50,6 @@ from voki_bots.calls import (
     Role,
     SignallingLost,
     SignallingRestored,
-    Supervision,
     SupervisionStarted,
     SupervisionStopped,
     Track,
@@ -434,12 +433,12 @@ class CallSession:
         return self._leg.overheard(who)
 
     def supervise(
-        self, login: Login, strategy: Any, *, proven: Collection[Supervision], name: str
+        self, login: Login, strategy: Any, *, proof: tuple[Path, str] | None, name: str
     ) -> AbstractAsyncContextManager[Supervising]:
         """Supervise this call from a session of its own; see `Attendance.supervise`."""
         if self._supervise is None:
             raise Refusal(Closing.NOT_CONFIGURED).error("supervise")
-        return self._supervise(self, login, strategy, proven=proven, name=name)
+        return self._supervise(self, login, strategy, proof=proof, name=name)
 
     def send(self, event: str, payload: Mapping[str, object]) -> None:
         """Push to the call's channel; buffered while it is away, for nothing once it is closed."""

@@ -23,6 +23,7 @@ from voki_bots.bots.arming import SupervisionGate
 from voki_bots.bots.gate import Closing, GateState, Refusal
 from voki_bots.bots.login import Login
 from voki_bots.bots.plugin import Plugin
+from voki_bots.bots.profile import host_of, load_profile
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import Call, Participant, Role, Supervision
 from voki_bots.errors import (
@@ -376,7 +377,7 @@ async def supervising(
     login: Login,
     strategy: SupervisionStrategy,
     *,
-    proven: Collection[Supervision] = (),
+    proof: tuple[Path, str] | None = None,
     name: str = "supervisor",
 ) -> AsyncIterator[Supervisor]:
     """A supervisor in another session's call; its pauses silence him, and its recording has his whispers.
@@ -386,13 +387,19 @@ async def supervising(
         session: Attends the call already.
         login: His own account.
         strategy: How the platform is asked.
-        proven: Modes that a signed profile proves.
+        proof: A profile, and the public key of who signed it or a file that holds it.
         name: How he is called in journals.
 
     Raises:
-        ConfigurationError: If a file of his account cannot be read.
+        ConfigurationError: If a file of his account cannot be read, or the profile proves nothing here.
         AuthenticationError: If the platform refuses it.
     """
+    proven: frozenset[Supervision] = frozenset()
+    if proof is not None:
+        path, key = proof
+        trusted = key if key.startswith("ed25519:") else Path(key)
+        host = host_of(session.credentials.url)
+        proven = load_profile(path, trusted=trusted, tenant=session.call.tenant, host=host).proven
     account = await accounts.account(session.credentials.of(login, path=f"{name}.login"))
     him = Participant(account.user_id, name, Role.SUPERVISOR)
     async with Supervisor(

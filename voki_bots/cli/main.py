@@ -101,6 +101,11 @@ COMMANDS: Mapping[str, Entry] = {
         "Look at recorded calls, prove that nobody changed them, finish and erase them.",
         ("voki-bots recordings list recordings", "voki-bots recordings verify recordings && echo sound"),
     ),
+    "audit": Entry(
+        "voki_bots.cli.audit:audit",
+        "Show who did what with a service, and prove that nobody changed what is written of it.",
+        ("voki-bots audit recordings", "voki-bots audit recordings --by marina --json"),
+    ),
     "models": Entry(
         "voki_bots.cli.models:app",
         "List, fetch and verify the speech models that captions need.",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from voki_bots.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from voki_bots.bots.bot import Bot
     from voki_bots.bots.supervision import SupervisionStrategy
     from voki_bots.calls import Call, Supervision
     from voki_bots.media.prompts import Prompt
@@ -36,6 +37,10 @@ def supervise(
     mode: Annotated[
         str, typer.Option(help="Who hears it: whisper (the attendant alone) or barge (everybody).")
     ] = "whisper",
+    captions: Annotated[
+        str | None,
+        typer.Option(metavar="LANGUAGE", help="Show what is said, by the model that is installed for it."),
+    ] = None,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the journal of what was done goes.")
     ] = Path("supervision"),
@@ -43,8 +48,9 @@ def supervise(
 ) -> None:
     """Listen to a call, and say something to the attendant alone or to everybody.
 
-    Shows who is there and how loud. The platform is asked as the table [supervision] says, for its documents
-    do not; whoever is supervised is told by it. Who hears whom: voki-bots explain supervision.
+    Shows who is there and how loud, and with --captions what is said. The platform is asked as the table
+    [supervision] says, for its documents do not; whoever is supervised is told by it. Who hears whom:
+    voki-bots explain supervision.
     """
     from rich.console import Console
 
@@ -60,6 +66,7 @@ def supervise(
     voki.secret()
     profile = load_proof(config, voki)
     prompt = None if say is None else Prompt.from_file(say)
+    shows = _captions(captions)
     telemetry.setup("console", level="warning")
     call = Call(voki.tenant, call_id)
     console = Console()
@@ -68,8 +75,40 @@ def supervise(
         by, modes = profile.signature.by, ", ".join(sorted(map(str, proven))) or "nothing"
         typer.echo(shown(f"the profile of {profile.made:%Y-%m-%d}, signed by {by}, proves: {modes}"))
     asyncio.run(
-        _supervise(voki, strategy, call, prompt, Supervision(mode), output, seconds, console, proven=proven)
+        _supervise(
+            voki,
+            strategy,
+            call,
+            prompt,
+            Supervision(mode),
+            output,
+            seconds,
+            console,
+            shows=shows,
+            proven=proven,
+        )
     )
+
+
+def _captions(language: str | None) -> Bot | None:
+    """A bot whose plugins show what is said; None without.
+
+    Raises:
+        ConfigurationError: If there is no transcriber, or no model for the language.
+    """
+    from voki_bots.bots.bot import Bot
+    from voki_bots.calls import UtteranceHeard
+    from voki_bots.cli.text import clock
+
+    if language is None:
+        return None
+    bot = Bot("supervisor").transcribe(language=language, warm=0, partials=False)
+
+    @bot.on_final()
+    async def show(_: object, said: UtteranceHeard) -> None:
+        typer.echo(f"{clock(said.start)}  {shown(said.name or str(said.role), 24)}: {shown(said.text, 200)}")
+
+    return bot
 
 
 async def _supervise(
@@ -82,9 +121,12 @@ async def _supervise(
     seconds: float | None,
     console: Console,
     *,
+    shows: Bot | None = None,
     proven: Collection[Supervision] = (),
 ) -> None:
     from voki_bots.bots.account import Account
+    from voki_bots.bots.crew import entered
+    from voki_bots.bots.registry import Registry
     from voki_bots.bots.supervision import Supervisor
     from voki_bots.cli.demo import Meter
     from voki_bots.cli.progress import line, watching
@@ -93,9 +135,13 @@ async def _supervise(
 
     meter = Meter()
     async with AsyncExitStack() as stack:
+        plugins: list[Any] = [meter]
+        if shows is not None:
+            plugins += (made := shows.plugins(Registry(), path="captions"))
+            await stack.enter_async_context(entered(shows, made))
         account = await stack.enter_async_context(Account(credentials_of(voki)))
         supervisor = await stack.enter_async_context(
-            Supervisor(call, account, strategy, archive=output, plugins=[meter], proven=proven)
+            Supervisor(call, account, strategy, archive=output, plugins=plugins, proven=proven)
         )
         if prompt is not None:
             played = await supervisor.speak(mode, prompt)

@@ -32,6 +32,7 @@ class MixedPacket:
     sequence_number: int
     timestamp: int
     payload: bytes
+    ssrc: int = 0
     payload_type: int = 0
     marker: int = 0
     extensions: _NoExtensions = _NoExtensions()

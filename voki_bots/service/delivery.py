@@ -222,7 +222,8 @@ class _Connection:
             while True:
                 try:
                     self._take(message_of(await self._socket.receive_text()))
-                except ValueError as error:
+                except (ValueError, KeyError) as error:  # Starlette has no text of a binary message
+                    error = error if isinstance(error, ValueError) else ValueError("expected text")
                     self._errors = [*self._errors[-TOPICS:], str(error)]
                     self._wake.set()
         except (WebSocketDisconnect, RuntimeError):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from voki_bots.bots.desk import SIDES, Chair, Desk
 from voki_bots.bots.session import CallSession
 from voki_bots.calls import HintGiven, Role, Supervision
-from voki_bots.errors import MediaError, SupervisionError
+from voki_bots.errors import MediaError, SupervisionError, VokiError
 from voki_bots.media.live import Live
 from voki_bots.service.access import Access, Principal, Rank
 from voki_bots.service.delivery import CALL, message_of
@@ -240,6 +240,9 @@ class _Sitting:
             await self._fail(error.why, str(error))
         except MediaError as error:
             await self._fail("media", str(error))
+        except VokiError as error:  # the account is refused, or the profile proves nothing here
+            _log.warning("supervision_failed", by=self._name, why=str(error))
+            await self._fail("failed", str(error))
 
     async def _listen(self, side: str) -> None:
         await self._chair.listen(

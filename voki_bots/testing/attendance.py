@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,7 +40,6 @@ from voki_bots.calls import (
     RecordingPaused,
     RecordingResumed,
     Role,
-    Supervision,
     Track,
     TrackAttributed,
     TrackStarted,
@@ -330,7 +329,7 @@ class FakeAttendance:
         login: Login,
         strategy: object,
         *,
-        proven: Collection[Supervision] = (),
+        proof: tuple[Path, str] | None = None,
         name: str = "supervisor",
     ) -> AsyncIterator[FakeSupervising]:
         """See `Attendance.supervise`; who supervises is in `supervisors`, and nothing is played."""

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from voki_bots import (
-    SIDES,
     Attendance,
     Closing,
     Listening,
@@ -117,7 +116,7 @@ class Chair:
         """See `voki_bots.Chair.listen`."""
         if side not in _SIDES:
             raise SupervisionError(
-                f"cannot listen to {side[:20]!r}: expected one of {', '.join(SIDES)}",
+                f"cannot listen to {side[:20]!r}: expected one of {', '.join(_SIDES)}",
                 mode="monitor",
                 why="side",
             )
@@ -190,13 +189,14 @@ class Chair:
     async def _signed_in(self, mode: str) -> Supervising:
         """Sign in, once, with an account that nobody else in this call uses."""
         settings, login = self._table.settings, self.login
+        proof = (settings.profile, settings.operator) if settings.profile is not None else None
         if login is None or settings.strategy is None:
             raise Refusal(Closing.NOT_CONFIGURED).error(mode)
         if self._him is None:
             if self._table.uses(login.email, self) is not None:
                 raise Refusal(Closing.BUSY).error(mode)
             self._him = await self._stack.enter_async_context(
-                self._call.supervise(login, settings.strategy, proven=self._table.proven, name=self.name)
+                self._call.supervise(login, settings.strategy, proof=proof, name=self.name)
             )
             self.account = self._him.user_id
         return self._him

@@ -66,4 +66,6 @@ class SupervisorSettings(PluginSettings):
             found.append("whispers: to say them aloud takes a voice, a strategy and a login")
         if bool(self.profile) != bool(self.operator):
             found.append("profile: a profile and its operator's public key go together")
+        elif self.profile is not None and not self.profile.is_file():
+            found.append(f"profile: {self.profile} is no file; `voki-bots probe` writes one")
         return found

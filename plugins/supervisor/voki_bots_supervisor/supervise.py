@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from voki_bots import (
@@ -12,7 +12,6 @@ from voki_bots import (
     Plugin,
     Refusal,
     Supervised,
-    Supervision,
 )
 from voki_bots_supervisor.settings import SupervisorSettings
 from voki_bots_supervisor.table import Table
@@ -24,7 +23,6 @@ class Supervise(Plugin[SupervisorSettings]):
     def __init__(self, settings: SupervisorSettings, *, name: str = "") -> None:
         super().__init__(settings, name=name or "supervisor")
         self._tables: dict[tuple[str, str], Table] = {}
-        self._proven: Collection[Supervision] = ()
 
     def check(self) -> list[str]:
         """Say what does not fit together."""
@@ -33,7 +31,7 @@ class Supervise(Plugin[SupervisorSettings]):
     @asynccontextmanager
     async def attend(self, call: Attendance) -> AsyncIterator[None]:
         """Have a table in a call until it ends."""
-        table = self._tables[call.call.key] = Table(call, self.settings, self._proven)
+        table = self._tables[call.call.key] = Table(call, self.settings)
         call.start_soon(table.answer(call.events()))
         try:
             yield

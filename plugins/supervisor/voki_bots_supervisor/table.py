@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from voki_bots import Attendance, CallEvent, PluginEvent, Supervision, VokiError
@@ -21,15 +21,11 @@ class Table:
     Args:
         call: It.
         settings: The plugin's.
-        proven: Modes that a signed profile proves.
     """
 
-    def __init__(
-        self, call: Attendance, settings: SupervisorSettings, proven: Collection[Supervision]
-    ) -> None:
+    def __init__(self, call: Attendance, settings: SupervisorSettings) -> None:
         self.call = call
         self.settings = settings
-        self.proven = proven
         self.over = asyncio.Event()
         self.chairs: list[Chair] = []
         self._left = asyncio.Event()
