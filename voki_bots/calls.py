@@ -18,6 +18,9 @@ from typing import Any, TypeAlias
 MAX_ID_LENGTH = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+HELD_STATUSES = frozenset({"on_hold", "hold", "held"})
+"""Statuses of a call that is held. Voki documents none of them; where one comes, it is believed."""
+
 TERMINAL_STATUSES = frozenset({"completed", "missed", "cancelled"})
 """Statuses of a call after which nothing happens any more (Voki's calls page)."""
 

@@ -132,6 +132,18 @@ async def test_nobody_whispers_into_an_empty_chair(sim: Sim) -> None:
     assert refused.value.why == "not_there"
 
 
+async def test_nobody_whispers_to_a_call_on_hold(sim: Sim, tmp_path: Path) -> None:
+    """Where the platform says so; once it goes on, it can be said."""
+    async with supervised(sim) as (call, supervisor):
+        await call.fault("hold")
+        with pytest.raises(SupervisionError, match="wait until it goes on") as refused:
+            await supervisor.whisper(SAID)
+        assert refused.value.why == "on_hold"
+        assert max((await loudness(sim, call, tmp_path)).values()) < QUIET
+        await call.fault("hold", on=False)
+        await supervisor.whisper(SAID)
+
+
 @pytest.mark.parametrize("fault", ["drop_socket", "kill_ice"])
 async def test_a_connection_that_breaks_closes_the_gate(sim: Sim, tmp_path: Path, fault: str) -> None:
     """In the middle of a word: the rest of it is not sent, and it must be armed again."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from voki_bots.calls import Attribution, Call, Participant, Role, Track
+from voki_bots.calls import HELD_STATUSES, Attribution, Call, Participant, Role, Track
 from voki_bots.units import SAMPLE_RATE
 
 ACTIVATION_WINDOW = 5.0
@@ -108,7 +108,8 @@ class Roster:
 
     def _expect(self, key: str, name: str, role: Role, call: Call) -> None:
         # An active call has both sides in it, by Voki's own word; before that they are only expected.
-        participant = Participant(key, name, role, present=call.status == "active")
+        inside = call.status == "active" or call.status in HELD_STATUSES
+        participant = Participant(key, name, role, present=inside)
         self._people.setdefault(key, _Person(participant))
 
     def joined(self, participant: Participant, now: float) -> Participant | None:

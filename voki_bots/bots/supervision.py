@@ -25,7 +25,7 @@ from voki_bots.bots.login import Login
 from voki_bots.bots.plugin import Plugin
 from voki_bots.bots.profile import host_of, load_profile
 from voki_bots.bots.session import CallSession
-from voki_bots.calls import Call, Participant, Role, Supervision
+from voki_bots.calls import HELD_STATUSES, Call, Participant, Role, Supervision
 from voki_bots.errors import (
     AuthenticationError,
     JoinRefusedError,
@@ -57,9 +57,6 @@ TRIES = 3
 """How often it is armed: an SFU may renegotiate just after somebody came."""
 
 LOOK = 0.02
-
-HOLD = frozenset({"on_hold", "hold", "held"})
-"""Statuses of a call that is held. Voki documents none of them; where one comes, it is believed."""
 
 
 class SupervisionStrategy(BaseModel):
@@ -283,7 +280,7 @@ class Supervisor:
             status = (await self._account.call(session.call.call_id)).status
         except VokiError:
             return
-        if status in HOLD:
+        if status in HELD_STATUSES:
             raise Refusal(Closing.ON_HOLD).error(str(mode))
 
     @staticmethod

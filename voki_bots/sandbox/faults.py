@@ -152,6 +152,10 @@ def _lose(platform: Platform, room: Room, members: list[Member], settings: Mappi
             member.leg.lose = float(settings.get("p", 0.05))
 
 
+def _hold(platform: Platform, room: Room, members: list[Member], settings: Mapping[str, Any]) -> None:
+    room.record.status = "active" if settings.get("on") is False else "on_hold"
+
+
 FAULTS: Mapping[str, _Kind] = {
     "drop_socket": _Kind(_drop_socket),
     "expire_token": _Kind(_expire_token),
@@ -167,6 +171,7 @@ FAULTS: Mapping[str, _Kind] = {
     "refuse_join": _Kind(_refuse_join, {"reason": str, "on": bool}),
     "slow_join": _Kind(_slow_join, {"seconds": (int, float)}),
     "lose": _Kind(_lose, {"p": (int, float)}),
+    "hold": _Kind(_hold, {"on": bool}),
 }
 """By name, what happens to the targets.
 
@@ -179,5 +184,6 @@ the member's, which it crosses and which is ignored. ``hang_up``: it closes the 
 ``ignore_offers``: it answers no offer of this member's any more, until the member has left and joined again.
 ``freeze_media``: nothing is forwarded, for ``seconds`` if given. ``mute``: a person sends nothing.
 ``refuse_join``: joins are refused with ``reason`` until ``on`` is false. ``slow_join``: joins take
-``seconds``. ``lose``: a share ``p`` of the forwarded packets never arrives.
+``seconds``. ``lose``: a share ``p`` of the forwarded packets never arrives. ``hold``: the call's details say
+``on_hold`` until ``on`` is false, which no document of Voki's knows.
 """
