@@ -11,6 +11,7 @@ from voki_bots.cli.text import shown
 
 app = typer.Typer(
     help="Sign a capability profile as an operator, check who signed it, and say what it proves.",
+    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -122,7 +123,7 @@ def show(file: ProfileFile) -> None:
     for part in (found.signalling, found.media, found.rejoin):
         for name, field in type(part).model_fields.items():
             value = getattr(part, name)
-            typer.echo(f"  {name:<16}{_said(value):<16}{field.description}")
+            typer.echo(f"  {name:<16}{_said(value):<20} {field.description}")
     for mode in Supervision:
         routing = found.routing(mode)
         if routing is None:
