@@ -35,6 +35,7 @@ class MixedPacket:
     ssrc: int = 0
     payload_type: int = 0
     marker: int = 0
+    ssrc: int = 0
     extensions: _NoExtensions = _NoExtensions()
 
 
