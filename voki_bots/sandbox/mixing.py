@@ -32,7 +32,6 @@ class MixedPacket:
     sequence_number: int
     timestamp: int
     payload: bytes
-    ssrc: int = 0
     payload_type: int = 0
     marker: int = 0
     ssrc: int = 0
