@@ -43,12 +43,14 @@ class Headset:
     Attributes:
         mix: What is heard; a sink of packets.
         live: What is being said; None while the key is not pressed.
+        listening: Whether anything is to be heard.
         heard_at: When the microphone last gave anything, in seconds of the clock.
     """
 
     def __init__(self, clock: Callable[[], float], *, loopback: bool) -> None:
         self.mix = LiveMix(SAMPLE_RATE)
         self.live: Live | None = None
+        self.listening = False
         self.heard_at = -GONE
         self._clock = clock
         self._loopback = loopback
@@ -130,7 +132,7 @@ class Headset:
 async def play(
     headset: Headset, clock: Callable[[], float], send: Callable[[bytes], Awaitable[None]]
 ) -> None:
-    """Send what is heard as PCM, at absolute deadlines, for as long as WebRTC does not carry it.
+    """Send what is heard as PCM, at absolute deadlines, while anybody listens and WebRTC does not carry it.
 
     Args:
         headset: Whose.
@@ -142,5 +144,5 @@ async def play(
     while True:
         due = max(due + period, clock() - period)
         await asyncio.sleep(max(0.0, due - clock()))
-        if not headset.by_webrtc:
+        if headset.listening and not headset.by_webrtc:
             await send(headset.chunk())

@@ -108,7 +108,11 @@ class Desks:
             who = await self._access.of_socket(socket, tenant, Rank.SUPERVISOR)
             if who is not None:
                 with suppress(WebSocketDisconnect, RuntimeError):  # the page is gone
-                    await self._serve(socket, (tenant, call), who)
+                    try:
+                        await self._serve(socket, (tenant, call), who)
+                    except SupervisionError as error:  # the call ended just now
+                        await socket.send_json({"type": "error", "why": error.why, "message": str(error)})
+                        await socket.close(1000)
 
         return router
 
@@ -245,11 +249,12 @@ class _Sitting:
             await self._fail("failed", str(error))
 
     async def _listen(self, side: str) -> None:
+        if side != "none":
+            self._told("listened", side=side)
         await self._chair.listen(
             "all" if side == "none" else side, None if side == "none" else self._headset.mix
         )
-        if side != "none":
-            self._told("listened", side=side)
+        self._headset.listening = side != "none"
         if self._playing is None:
             self._playing = asyncio.create_task(play(self._headset, self._clock, self._send_audio))
         await self._send(type="listening", side=side)

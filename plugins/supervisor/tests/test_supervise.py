@@ -150,6 +150,23 @@ async def test_two_people_do_not_share_an_account() -> None:
     assert [line["why"] for line in lines(call, "not_spoken")] == ["busy"]
 
 
+async def test_who_comes_back_waits_until_they_have_left() -> None:
+    """Whoever opens the page anew has the same account; the first one is still leaving."""
+    async with (
+        attended() as (_, plugin),
+        plugin.sit(KEY, "marina") as first,
+        plugin.sit(KEY, "marina") as again,
+    ):
+        await first.speak(Supervision.WHISPER, SAID)
+        first.leaving = True
+        speaking = asyncio.create_task(again.speak(Supervision.WHISPER, SAID))
+        await asyncio.sleep(0.05)
+        assert not speaking.done()
+        first.account = None
+        first.gone.set()
+        await speaking
+
+
 async def test_only_the_modes_that_are_configured_are_there() -> None:
     """Whoever may whisper may not yet be heard by all."""
     async with attended(modes=("whisper",)) as (_, plugin), plugin.sit(KEY, "marina") as chair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from voki_bots import (
@@ -27,6 +27,9 @@ from voki_bots import (
 
 if TYPE_CHECKING:
     from voki_bots_supervisor.table import Table
+
+PATIENCE = 8.0
+"""Seconds that whoever leaves may take until somebody else has their account."""
 
 _SIDES = {"all": ("all", "bot"), "attendant": ("attendant",), "customer": ("customer",)}
 
@@ -66,6 +69,8 @@ class Chair:
         self.login = login
         self.over = table.over
         self.account: str | None = None
+        self.leaving = False
+        self.gone = asyncio.Event()
         self._table = table
         self._call = table.call
         self._him: Supervising | None = None
@@ -82,9 +87,13 @@ class Chair:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self.leaving = True
         self._hear_no_more()
-        await self._stack.aclose()
-        self._him = None
+        try:
+            await self._stack.aclose()
+        finally:
+            self._him = self.account = None
+            self.gone.set()
 
     @property
     def modes(self) -> Sequence[Supervision]:
@@ -193,6 +202,11 @@ class Chair:
         if login is None or settings.strategy is None:
             raise Refusal(Closing.NOT_CONFIGURED).error(mode)
         if self._him is None:
+            other = self._table.uses(login.email, self)
+            if other is not None and other.leaving:  # as when somebody opens the page anew
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await other.gone.wait()
             if self._table.uses(login.email, self) is not None:
                 raise Refusal(Closing.BUSY).error(mode)
             self._him = await self._stack.enter_async_context(

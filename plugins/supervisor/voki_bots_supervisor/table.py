@@ -41,15 +41,16 @@ class Table:
     async def chair(self, name: str) -> AsyncIterator[Chair]:
         """Take a place, until the ``async with`` or the call ends."""
         login = self.settings.people.get(name, self.settings.login)
+        chair = Chair(self, name, login)
+        self.chairs.append(chair)
         self._left.clear()
-        async with Chair(self, name, login) as chair:
-            self.chairs.append(chair)
-            try:
+        try:
+            async with chair:
                 yield chair
-            finally:
-                self.chairs.remove(chair)
-                if not self.chairs:
-                    self._left.set()
+        finally:  # it is there until its account is free again
+            self.chairs.remove(chair)
+            if not self.chairs:
+                self._left.set()
 
     async def answer(self, events: AsyncIterator[CallEvent | PluginEvent]) -> None:
         """Tell the attendant what other plugins ask for, until the call ends."""
