@@ -82,6 +82,7 @@ class Chair:
         self._told: SupervisionError | None = None
         self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
+        self._signing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,16 +202,22 @@ class Chair:
         proof = (settings.profile, settings.operator) if settings.profile is not None else None
         if login is None or settings.strategy is None:
             raise Refusal(Closing.NOT_CONFIGURED).error(mode)
-        if self._him is None:
-            other = self._table.uses(login.email, self)
-            if other is not None and other.leaving:  # as when somebody opens the page anew
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PATIENCE):
-                        await other.gone.wait()
-            if self._table.uses(login.email, self) is not None:
-                raise Refusal(Closing.BUSY).error(mode)
-            self._him = await self._stack.enter_async_context(
-                self._call.supervise(login, settings.strategy, proof=proof, name=self.name)
-            )
-            self.account = self._him.user_id
-        return self._him
+        async with self._signing:
+            if self._him is None:
+                other = self._table.uses(login.email, self)
+                if other is not None and other.leaving:  # as when somebody opens the page anew
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(PATIENCE):
+                            await other.gone.wait()
+                if self._table.uses(login.email, self) is not None:
+                    raise Refusal(Closing.BUSY).error(mode)
+                self.account = ""  # it is taken from now on
+                try:
+                    self._him = await self._stack.enter_async_context(
+                        self._call.supervise(login, settings.strategy, proof=proof, name=self.name)
+                    )
+                except BaseException:
+                    self.account = None
+                    raise
+                self.account = self._him.user_id
+            return self._him
