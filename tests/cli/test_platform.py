@@ -165,7 +165,12 @@ async def test_run_with_a_refused_account_is_code_3(account: dict[str, str], tmp
 async def test_ctrl_c_while_signing_in_is_quiet(account: dict[str, str], tmp_path: Path) -> None:
     """A platform that never answers is given up at once: code 130, not a word, nothing written."""
     met: list[asyncio.StreamWriter] = []
-    async with await asyncio.start_server(lambda _, writer: met.append(writer), "127.0.0.1", 0) as server:
+
+    async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # the request is on its way, and not only the connection
+        met.append(writer)
+
+    async with await asyncio.start_server(asked, "127.0.0.1", 0) as server:
         silent = {"VOKI_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
         said = await ran("join", "5f3c", "--output", tmp_path, stop_when=lambda: met, **account | silent)
         for writer in met:
