@@ -127,9 +127,12 @@ class Desks:
             await socket.send_json({"type": "error", "why": "not_supervisable", "message": why})
             await socket.close(1000)
             return
+
+        def told(act: str, **facts: Any) -> None:
+            self._access.audit(who, act, *key, **facts)
+
         headset = Headset(self._clock, loopback=self._loopback)
         async with headset, found[1].sit(key, who.name) as chair:
-            told = lambda act, **facts: self._access.audit(who, act, *key, **facts)  # noqa: E731 - bound to one call
             await _Sitting(socket, chair, headset, session, told, self._clock, who.name).run()
 
 
