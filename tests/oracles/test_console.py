@@ -19,7 +19,7 @@ from voki_bots.calls import CallLeft, HintGiven, Role
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Any:
     needs("chromium")
     folder = tmp_path_factory.mktemp("console")
-    with chromium(folder / "profile", folder / "none.wav", "--lang=pt-BR") as running:
+    with chromium(folder / "profile", folder / "none.wav", "--accept-lang=pt-BR") as running:
         yield running
 
 
@@ -44,6 +44,8 @@ async def test_calls_are_listed_for_who_has_the_token(browser: Any, desk: Desk, 
         assert "Ana Souza" in text
         assert EVIL in text
         assert await page.run("document.title") == "voki-bots"
+        assert await page.run("document.documentElement.lang") == "pt-BR"
+        assert "Gravações" in await page.run("document.querySelector('nav').innerText")
         for name, size in {"wide": (1100, 600), "phone": (390, 700)}.items():
             (tmp_path / f"calls-{name}.png").write_bytes(
                 await page.seen(width=size[0], height=size[1], dark=name == "phone")

@@ -40,7 +40,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Any:
         file.setsampwidth(2)
         file.setframerate(48_000)
         file.writeframes(tone(VOICE, 10.0).tobytes())
-    with chromium(folder / "profile", folder / "mic.wav", "--lang=en") as running:
+    with chromium(folder / "profile", folder / "mic.wav", "--accept-lang=en") as running:
         yield running
 
 
